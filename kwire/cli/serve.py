@@ -1,7 +1,6 @@
 """``kwire serve``: run a broker.
 
-Responsible for: the command line, and the sentence that is printed when a broker cannot start. Must not depend on: how
-settings are read, how a broker starts and stops.
+Responsible for: the command line. Must not depend on: how settings are read, how a broker starts and stops.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from kwire.cli.settings import Settings, SettingsError, gather
+from kwire.cli.start_refusals import StartRefused, explain_start, refused_directory
 from kwire.cli.topic_specs import FORM
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from kwire.cli.end_of_input import EndOfInput
     from kwire.cli.secure import Secure
     from kwire.schemas.address import RegistryAddress
-    from kwire.server.acceptor import PortInUse
     from kwire.server.lifecycle import Server
     from kwire.storage.files import Files
 
@@ -252,7 +251,9 @@ def serve(
     own = None if secured is None else secured.settings
     settings = gathered({**options, "topics": topics, "users": users, "secure": own})
     if not memory:
-        _refuse_files(settings)
+        sentence = refused_directory(_log_directories(settings))
+        if sentence is not None:
+            raise fail(sentence)
     report = "kafka" if kafka_ready_lines else "terminal" if sys.stdout.isatty() else "programs"
     level = log_level or ("warning" if report == "terminal" else "info")
     logs.configure(level=level, form="json" if log_format == "json" else "text")
@@ -290,19 +291,9 @@ def _secured(options: dict[str, Any], users: tuple[str, ...], *, memory: bool) -
         raise fail(str(error)) from None
 
 
-class _StartRefused(Exception):
-    """A topic of ``--topic`` or a user of ``--user`` cannot be created; the message names it and says why."""
-
-
 def _log_directories(settings: Settings) -> list[str]:
     setting = settings.chosen.get("log.dirs") or settings.chosen["log.dir"]
     return [path.strip() for path in setting.text.split(",")]
-
-
-def _refuse_files(settings: Settings) -> None:
-    for path in _log_directories(settings):
-        if os.path.isfile(path):  # noqa: PTH113 (start-up does not pay for pathlib)
-            raise fail(f"{path} is a file; the data needs a directory, such as --data {path}.d")
 
 
 @dataclass
@@ -409,29 +400,6 @@ def _wrap_in_faults(files: Files) -> Files:
     return FaultyFiles(files)
 
 
-def explain_start(error: BaseException, settings: Settings) -> str | None:
-    """Return the sentence for an error that the user can fix, None for a bug of kwire."""
-    from kwire.broker.node.member import JoinRefused
-    from kwire.broker.partitions.log_dirs import ForeignDirectory
-    from kwire.errors import StorageFailure
-    from kwire.metadata.configs import ConfigProblem
-    from kwire.server.acceptor import CannotBind, PortInUse
-    from kwire.storage.files import DirectoryInUse
-
-    match error:
-        case ConfigProblem():
-            return settings.explain(error)
-        case PortInUse():
-            return _port_in_use(error)
-        case CannotBind() | ForeignDirectory() | JoinRefused() | _StartRefused():
-            return str(error)
-        case DirectoryInUse():
-            return f"{error}; stop that process, or choose another directory with --data"
-        case StorageFailure():
-            return f"cannot use {error}"
-    return None
-
-
 async def _on_ready(
     server: Server, *, settings: Settings, memory: bool, report: str, http: _Control | None, secured: Secure | None
 ) -> None:
@@ -466,7 +434,7 @@ async def _store_users(server: Server, settings: Settings) -> None:
     from kwire.server.initial_users import store_users
 
     for user, error in (await store_users(server.broker, settings.users)).items():
-        raise _StartRefused(f"cannot store the user {user} (--user): {error.message or error.code.name}")
+        raise StartRefused(f"cannot store the user {user} (--user): {error.message or error.code.name}")
 
 
 async def _create_topics(server: Server, settings: Settings) -> None:
@@ -476,21 +444,9 @@ async def _create_topics(server: Server, settings: Settings) -> None:
     sources = {wanted.topic.name: wanted.source for wanted in settings.topics}
     for topic, error in await create_missing_topics(server.broker, [wanted.topic for wanted in settings.topics]):
         if sources[topic.name] == "--topic":
-            raise _StartRefused(f"cannot create the topic {topic.name} (--topic): {error.message or error.code.name}")
+            raise StartRefused(f"cannot create the topic {topic.name} (--topic): {error.message or error.code.name}")
         # As in the container image with this variable, the broker starts without the topic.
         Logger("kwire.cli").warning("cannot create topic", topic=topic.name, source=sources[topic.name], why=str(error))
-
-
-def _port_in_use(trouble: PortInUse) -> str:
-    from kwire.cli.port_owner import port_owner
-
-    owner = port_owner(trouble.port)
-    who = "a broker that runs already?" if owner is None else f"process {owner.pid}: {owner.command}"
-    return f"{trouble} ({who})\nstop it, or take another port: --port {_other_port(trouble.port)}, or --port 0 for any"
-
-
-def _other_port(port: int) -> int:
-    return port + 1 if port < 65535 else port - 1
 
 
 def innermost(error: BaseException) -> BaseException:

@@ -1,5 +1,7 @@
 """Starts that are refused before anything is changed: damaged files, and quorums that are not served."""
 
+import re
+
 import pytest
 import trio
 from byte_flips import open_on, write_directory
@@ -88,6 +90,60 @@ async def test_missing_meta_properties_beside_data_is_refused(stopped):
         f"{META}: the file is missing, but the directory holds data (__cluster_metadata-0). Nothing was changed."
         " Restore the file from a copy, or choose an empty directory"
     )
+
+
+def without_metadata_log(files):
+    """As a broker's directory whose controllers are other nodes."""
+    for path in files.paths():
+        if path.startswith("/kwire/__cluster_metadata-0/") or path.endswith("/bootstrap.checkpoint"):
+            files.remove(path)
+
+
+async def test_a_directory_of_a_broker_whose_controllers_are_other_nodes_is_refused(stopped):
+    files = stopped.fork()
+    without_metadata_log(files)
+    message = await refusal(files)
+    held = "/kwire/__consumer_offsets-0"
+    assert re.fullmatch(
+        rf"/kwire/__cluster_metadata-0: the metadata log is missing, but {held} is there: it belongs to a broker of"
+        r" cluster [\w-]{22}, whose controllers are other nodes\. Nothing was changed\. Start it with its"
+        r" server\.properties, .* kwire cluster; if .*",
+        message,
+    )
+
+
+async def test_such_a_directory_without_partitions_is_refused_too(stopped):
+    files = stopped.fork()
+    without_metadata_log(files)
+    for name in files.directories("/kwire"):
+        files.remove_directory(f"/kwire/{name}")
+    assert "/kwire/.kafka_cleanshutdown is there: it belongs to a broker" in await refusal(files)
+
+
+async def test_a_formatted_directory_of_such_a_broker_is_refused_too(stopped):
+    files = stopped.fork()
+    bootstrap = bytes(files.content("/kwire/bootstrap.checkpoint"))
+    without_metadata_log(files)
+    files.write_bytes("/kwire/bootstrap.checkpoint", bootstrap, durable=True)
+    assert "the metadata log is missing" in await refusal(files)
+
+
+async def test_a_new_log_directory_before_that_of_the_metadata_log_is_refused(stopped):
+    files = stopped.fork()
+    settings = BrokerSettings({"log.dirs": "/new,/kwire"})
+    said = r"there is one at /kwire/__cluster_metadata-0\..* metadata\.log\.dir=/kwire"
+    with pytest.raises(StorageFailure, match=said):
+        async with open_broker(settings, files, endpoints=[Peer.endpoint]):
+            pass
+    assert not [path for path in files.paths() if path.startswith("/new/__cluster_metadata-0")]
+
+
+async def test_a_start_that_ended_before_the_metadata_log_was_written_is_repeated(stopped):
+    files = MemoryFiles()
+    files.make_directory("/kwire")
+    files.write_bytes(META, bytes(stopped.content(META)), durable=True)
+    async with open_on(files) as broker:
+        assert broker.image.metadata_version
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,18 @@ def test_data_in_a_file_is_refused_in_one_sentence(tmp_path):
     assert said == f"kwire: {tmp_path}/file is a file; the data needs a directory, such as --data {tmp_path}/file.d\n"
 
 
+def test_the_directory_of_a_cluster_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "cluster.json").write_text("{}")
+    (tmp_path / "broker-1").mkdir()
+
+    said = refused("--port", "0", "--data", str(tmp_path))
+
+    assert said == (
+        f"kwire: {tmp_path} holds a cluster of several nodes, not the data of one broker; start it with kwire cluster"
+        f" --data {tmp_path}, or choose another directory\n"
+    )
+
+
 def test_port_and_memory_and_topics(tmp_path):
     with serving("--port", "0", "--memory", "--topic", "a:3", "--topic", "b:1:1:compact") as process:
         ready = first_line(process)

@@ -58,7 +58,7 @@ from kwire.metadata.log_format import (
 from kwire.metadata.nodes import bootstrap_records
 from kwire.metadata.snapshot import snapshot_records
 from kwire.personas import persona
-from kwire.storage.checkpoints import META_PROPERTIES
+from kwire.storage.checkpoints import CLEAN_SHUTDOWN, META_PROPERTIES
 from kwire.storage.config import LogConfig
 from kwire.storage.files import Files
 from kwire.storage.flush import PendingFlush
@@ -120,12 +120,13 @@ class MetadataLog:
     def open(cls, files: Files, dirs: LogDirs, *, node_id: int, settings: BrokerSettings, clock: Clock) -> MetadataLog:
         """Replay the directory, become the leader of the next epoch, and append the first records of a new cluster.
 
-        A directory without metadata is formatted first. Raises StorageFailure, ConfigProblem for a metadata.log.dir
-        that is not one of log.dirs.
+        A directory without metadata is formatted first, unless it holds data. Raises StorageFailure, ConfigProblem for
+        a metadata.log.dir that is not one of log.dirs.
         """
         configs = EffectiveConfigs(MetadataImage(), settings, node_id)
         home = _home(dirs, configs)
         identity = Identity(node_id, home.id, *controller_endpoint(configs))
+        _check_has_own_log(files, dirs, home)
         release = persona(configs.broker["kwire.as.release"])
         levels = features.first_levels(release)
         is_new = format_if_new(files, home.path, identity, clock.now_ms(), levels=levels)
@@ -358,6 +359,38 @@ class MetadataLog:
 def metadata_path(home: LogDir) -> str:
     """Return the directory of the metadata log in a log directory."""
     return f"{home.path}/{METADATA_TOPIC}-0"
+
+
+def _check_has_own_log(files: Files, dirs: LogDirs, home: LogDir) -> None:
+    """Refuse directories with data and without a metadata log: a new log would not know their partitions."""
+    path = metadata_path(home)
+    if files.sizes(path):
+        return
+    held = next(filter(None, map(_held, dirs.online)), None)
+    if held is None:
+        return
+    elsewhere = next((metadata_path(one) for one in dirs.online if files.sizes(metadata_path(one))), None)
+    if elsewhere is not None:
+        reason = f"the metadata log is missing here, and there is one at {elsewhere}"
+        advice = f"Set metadata.log.dir={elsewhere.rpartition('/')[0]}"
+    else:
+        reason = (
+            f"the metadata log is missing, but {held} is there: it belongs to a broker of cluster {dirs.cluster_id},"
+            " whose controllers are other nodes"
+        )
+        advice = (
+            "Start it with its server.properties, or the whole cluster with kwire cluster; if the metadata log was"
+            " deleted, restore it from a copy. Otherwise choose an empty directory"
+        )
+    raise StorageFailure(path, f"{reason}. Nothing was changed. {advice}")
+
+
+def _held(one: LogDir) -> str | None:
+    """What shows that a broker used a log directory: a partition, or the mark of a clean stop."""
+    partitions = one.partitions()
+    if partitions:
+        return partitions[0][1]
+    return one.file(CLEAN_SHUTDOWN) if one.clean else None
 
 
 def _latest_snapshot(files: Files, path: str) -> SnapshotId | None:
