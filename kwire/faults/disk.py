@@ -24,7 +24,10 @@ from kwire.storage.files import Buffer, File, Files, FileSlice, Lock, Syncer
 
 
 class ArmedOnDisk:
-    """One rule for files. ``matched`` counts the operations that it applies to, ``fired`` those that it disturbed.
+    """One rule for files.
+
+    ``matched`` counts the operations that it applies to, ``fired`` those that it disturbed, ``not_matched`` (about) the
+    others.
 
     ``clock`` is that of the broker; made and disarmed in its event loop.
     """
@@ -33,6 +36,7 @@ class ArmedOnDisk:
         self.rule = rule
         self.matched = 0
         self.fired = 0
+        self.not_matched = 0
         self._clock = clock
         self._random = random.Random(rule.trigger.seed)  # noqa: S311 - it repeats on purpose
         self._counting = threading.Lock()
@@ -60,7 +64,10 @@ class ArmedOnDisk:
     def at(self, operation: str, path: str) -> None:
         """Disturb an operation if it is due. Raises StorageFailure."""
         effect = self.rule.effect
-        if not self._concerns(operation, path) or not self._triggers():
+        if not self._concerns(operation, path):
+            self.not_matched += 1
+            return
+        if not self._triggers():
             return
         if isinstance(effect, SlowSync):
             # On the event loop there is no delay, which would stop the whole broker.

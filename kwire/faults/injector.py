@@ -58,12 +58,16 @@ _STALE_MAX: Final = 1000
 
 
 class Armed:
-    """One rule on one broker or proxy. ``matched`` and ``fired`` count requests."""
+    """One rule on one broker or proxy. ``matched`` and ``fired`` count requests.
+
+    ``not_matched`` counts requests of its APIs to which it does not apply, such as those for another topic.
+    """
 
     def __init__(self, rule: Rule, broker: HookedServer, on_fired: OnFired) -> None:
         self.rule = rule
         self.matched = 0
         self.fired = 0
+        self.not_matched = 0
         self._broker = broker
         self._on_fired = on_fired
         self._random = random.Random(rule.trigger.seed)  # noqa: S311 - it repeats on purpose
@@ -116,6 +120,7 @@ class Armed:
     ) -> Any:
         scope = self.rule.scope
         if not _is_from(scope, context):
+            self.not_matched += 1
             return await proceed()
         if context.api_key == _FETCH and scope.names_items:
             ended = _without_session(request)
@@ -124,6 +129,7 @@ class Armed:
         if scope.names_items and not any(each.matches(scope) for each in subjects(request, self._broker.topic_name)):
             if isinstance(self.rule.effect, (Error, Rewrite)) and placement.only_reads(context.api_key):
                 return self._spoil_answer(self.rule.effect, context, await proceed())
+            self.not_matched += 1
             return await proceed()
         if isinstance(self.rule.effect, Stale):
             return await self._answer_stale(context, request, proceed)
@@ -230,13 +236,17 @@ class Armed:
             named = response is not None and any(
                 each.matches(self.rule.scope) for each in subjects(response, self._broker.topic_name)
             )
-            if named and self._triggers(context):
+            if not named:
+                self.not_matched += 1
+            elif self._triggers(context):
                 rewrite(response, context.api_version, effect.values, self._item_matches, self._broker.topic_name)
             return response
         path = self._level(effect, context)
         if path and response is not None:
             chosen = placement.elements(response, path, self._item_matches, self._broker.topic_name)
-            if chosen and self._triggers(context):
+            if not chosen:
+                self.not_matched += 1
+            elif self._triggers(context):
                 placement.overwrite(chosen, context.api_version, effect.code)
         return response
 

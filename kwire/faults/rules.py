@@ -259,7 +259,7 @@ _BOOLEAN_EFFECTS: Final = frozenset(
 _CAN_BE_FALSE: Final = _BOOLEAN_EFFECTS | {"io_error"}
 _NOT_NEGATIVE: Final = ("partition", "skip", "times", "from_ms", "until_ms")
 _OF_THE_REPLY: Final = frozenset({"throttle_ms", "truncate", "garbage", "corrupt_records", "set", "stale"})
-_OF_THE_DISK: Final = frozenset({"disk_full", "io_error", "fsync_error", "fsync_ms"})
+DISK_EFFECTS: Final = frozenset({"disk_full", "io_error", "fsync_error", "fsync_ms"})
 _DISK_SCOPE: Final = frozenset({"name", "topic", "partition"})
 _IO_OPERATIONS: Final = ("read", "write", "sync", "any")
 _KIND_NAMES: Final[Mapping[type, str]] = {
@@ -269,6 +269,8 @@ _KIND_NAMES: Final[Mapping[type, str]] = {
     bool: "true or false",
 }
 _KEYS: Final = tuple(RuleFields.__annotations__)
+SCOPE_KEYS: Final = ("versions", *_SCOPE)
+TRIGGER_KEYS: Final = tuple(_TRIGGER)
 
 
 @cache
@@ -316,7 +318,7 @@ def _effect(given: Mapping[str, Any]) -> Effect:
         raise RuleError("level belongs to an error")
     if "done" in given and key in _OF_THE_REPLY:
         raise RuleError(f"{key} changes the reply, so the request always takes effect: leave out done")
-    if key in _OF_THE_DISK:
+    if key in DISK_EFFECTS:
         for other in given:
             if other != key and other not in _DISK_SCOPE and other not in _TRIGGER:
                 raise RuleError(f"{key} is about files, which have a topic and a partition, but no {other}")

@@ -20,7 +20,7 @@ from kwire.control.conditions import ConditionKeys
 from kwire.errors import Code, KafkaError
 from kwire.faults.rules import RuleFields
 from kwire.testing.control_client import TIMED_OUT, ControlRefused
-from kwire.testing.faults import FaultNeverFired
+from kwire.testing.faults import FaultNeverFired, not_fired
 from kwire.testing.remote import RemoteFault, RemoteKafka
 from kwire.testing.requests import RequestNeverSent, Wanted
 
@@ -72,8 +72,7 @@ class ClusterFault:
     def __init__(self, by_node: Mapping[int, RemoteFault]) -> None:
         self.by_node = by_node
         # As they were read last: a broker that has ended has them no more.
-        self._matched = dict.fromkeys(by_node, 0)
-        self._fired = dict.fromkeys(by_node, 0)
+        self._shown = {node_id: each.shown() for node_id, each in by_node.items()}
 
     @property
     def name(self) -> str:
@@ -83,20 +82,20 @@ class ClusterFault:
     def matched(self) -> int:
         """How many requests the rule was about, on all brokers."""
         self._read()
-        return sum(self._matched.values())
+        return self._sum("matched")
 
     @property
     def fired(self) -> int:
         """How many of them it disturbed, on all brokers."""
         self._read()
-        return sum(self._fired.values())
+        return self._sum("fired")
 
     def wait_fired(self, times: int = 1, timeout: float = 10.0) -> None:
         """Return once it has disturbed ``times`` requests. Raises FaultNeverFired after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while self.fired < times:
             if time.monotonic() > deadline:
-                raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
+                raise self._not_fired(times, timeout)
             time.sleep(_POLL_S)
 
     def release(self) -> None:
@@ -113,7 +112,7 @@ class ClusterFault:
     def check(self) -> None:
         """Raise FaultNeverFired if the rule has disturbed nothing so far."""
         if self.fired == 0:
-            raise FaultNeverFired(self._counts())
+            raise self._not_fired()
 
     def __enter__(self) -> Self:
         return self
@@ -128,12 +127,16 @@ class ClusterFault:
     def _read(self) -> None:
         for node_id, each in self.by_node.items():
             with suppress(ControlRefused):
-                self._matched[node_id], self._fired[node_id] = each.matched, each.fired
+                self._shown[node_id] = each.shown()
 
-    def _counts(self) -> str:
-        by_node = ", ".join(f"broker {node_id}: {fired}" for node_id, fired in self._fired.items())
-        matched, fired = sum(self._matched.values()), sum(self._fired.values())
-        return f"fault {self.name!r} matched {matched} requests and disturbed {fired} ({by_node})"
+    def _sum(self, count: str) -> int:
+        return sum(each[count] for each in self._shown.values())
+
+    def _not_fired(self, times: int = 1, timeout: float | None = None) -> FaultNeverFired:
+        counts = {count: self._sum(count) for count in ("matched", "fired", "not_matched")}
+        error = not_fired({**next(iter(self._shown.values())), **counts}, times, timeout)
+        by_node = ", ".join(f"broker {node_id}: {each['fired']}" for node_id, each in self._shown.items())
+        return FaultNeverFired(f"{error}\ndisturbed by broker: {by_node}")
 
 
 class ClusterFaults:

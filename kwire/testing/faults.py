@@ -12,14 +12,15 @@ happen.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 import trio
 
 from kwire.faults.injector import AnyArmed, Injector
-from kwire.faults.rules import RuleFields, read_rule
+from kwire.faults.rules import DISK_EFFECTS, EFFECT_KEYS, SCOPE_KEYS, TRIGGER_KEYS, RuleFields, read_rule
+from kwire.wire.codec import api_name
 
 
 class FaultNeverFired(AssertionError):
@@ -57,7 +58,7 @@ class Fault:
             return not scope.cancelled_caught
 
         if not self._faults.run(wait):
-            raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
+            raise not_fired(self._shown(), times, timeout)
 
     def release(self) -> None:
         """Release the requests that the rule holds; it holds no more."""
@@ -70,7 +71,7 @@ class Fault:
     def check(self) -> None:
         """Raise FaultNeverFired if the rule has disturbed nothing so far."""
         if self._armed.fired == 0:
-            raise FaultNeverFired(self._counts())
+            raise not_fired(self._shown())
 
     def __enter__(self) -> Self:
         return self
@@ -82,8 +83,15 @@ class Fault:
         if kind is None:
             self.check()
 
-    def _counts(self) -> str:
-        return f"fault {self.name!r} matched {self.matched} requests and disturbed {self.fired}"
+    def _shown(self) -> dict[str, Any]:
+        armed = self._armed
+        return {
+            "name": armed.rule.name,
+            "matched": armed.matched,
+            "fired": armed.fired,
+            "not_matched": armed.not_matched,
+            "rule": armed.rule.given,
+        }
 
 
 class Faults:
@@ -128,3 +136,40 @@ class Faults:
                 injector.remove(armed.rule.name)
 
         self.run_sync(remove)
+
+
+def not_fired(shown: Mapping[str, Any], times: int = 1, timeout: float | None = None) -> FaultNeverFired:
+    """Make the error of a rule from its name, counts and keys as ``GET /v1/faults/NAME`` shows them.
+
+    The first line is short, for the summary of a test run; the second one is about the requests that were received.
+    """
+    rule = shown["rule"]
+    (effect,) = (key for key in EFFECT_KEYS if rule.get(key) is not None and rule[key] is not False)
+    what = effect if rule[effect] is True else f"{effect}={rule[effect]}"
+    one = "file operation" if effect in DISK_EFFECTS else f"{_api_names(rule)}request"
+    several = f"{one}s"
+    how_many = f"no {one}" if shown["fired"] == 0 else f"{shown['fired']} of {times} {several}"
+    within = "" if timeout is None else f" in {timeout:g} s"
+    return FaultNeverFired(f"{shown['name']!r} disturbed {how_many}{within} ({what})\n{_seen(shown, one, several)}")
+
+
+def _api_names(rule: Mapping[str, Any]) -> str:
+    given = rule.get("api")
+    if given is None:
+        return ""
+    names = [given] if isinstance(given, (str, int)) else list(given)
+    return " or ".join(api_name(each) if isinstance(each, int) else each for each in names) + " "
+
+
+def _seen(shown: Mapping[str, Any], one: str, several: str) -> str:
+    rule, matched, others = shown["rule"], shown["matched"], shown.get("not_matched", 0)
+    if matched:
+        return f"matched while it was armed: {matched}{_conditions(rule, TRIGGER_KEYS)}"
+    if not others:
+        return f"no {one} was seen while it was armed"
+    return f"{several} seen while it was armed: {others}, none of which matched{_conditions(rule, SCOPE_KEYS)}"
+
+
+def _conditions(rule: Mapping[str, Any], keys: Sequence[str]) -> str:
+    given = [f"{key}={rule[key]}" for key in keys if rule.get(key) is not None]
+    return f" ({', '.join(given)})" if given else ""

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import pytest
 
+from kwire.testing.hidden_frames import hide_frames
+
 if TYPE_CHECKING:
     from kwire.testing.broker import KafkaBroker
     from kwire.testing.cluster import KafkaCluster
@@ -59,13 +61,24 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    if call.excinfo is not None and not item.config.getoption("fulltrace"):
+        hide_frames(call.excinfo.value)
     report = yield
+    if call.excinfo is not None:
+        _shorten_summary(report, call.excinfo.type)
     if call.when == "call":
         item.stash[_PASSED] = report.passed
         broker = item.stash.get(_BROKER, None)
         if broker is not None and report.failed and broker.is_running:
             report.sections += _sections(broker)
     return report
+
+
+def _shorten_summary(report: Any, kind: type[BaseException]) -> None:
+    """Name an exception of kwire without its module in the summary of the run, whose lines are cut at their end."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None and kind.__module__.startswith("kwire."):
+        crash.message = crash.message.removeprefix(f"{kind.__module__}.")
 
 
 def _sections(broker: KafkaBroker) -> Iterator[tuple[str, str]]:
@@ -153,7 +166,7 @@ def kafka_process(request: pytest.FixtureRequest) -> Iterator[KafkaProcess]:
             _fill(request, broker, seed, faults)
         yield broker
         if request.node.stash.get(_PASSED, False) and broker.is_running:
-            broker.faults.check()
+            _check(broker)
     finally:
         broker.stop()
 
@@ -188,7 +201,17 @@ def _for_one_test(
         _fill(request, broker, seed, faults)
     yield broker
     if request.node.stash.get(_PASSED, False) and broker.is_running:
+        _check(broker)
+
+
+def _check(broker: KafkaBroker | RemoteKafka) -> None:
+    """Fail a test whose rules never disturbed a request, without a traceback."""
+    from kwire.testing.faults import FaultNeverFired
+
+    try:
         broker.faults.check()
+    except FaultNeverFired as error:
+        pytest.fail(f"kafka fixture: {error}", pytrace=False)
 
 
 def _fill(

@@ -25,7 +25,7 @@ from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
 from kwire.faults.rules import RuleError, RuleFields
 from kwire.testing.control_client import TIMED_OUT, ControlClient, ControlRefused
-from kwire.testing.faults import FaultNeverFired
+from kwire.testing.faults import not_fired
 from kwire.testing.requests import RequestNeverSent, Wanted
 from kwire.testing.waiting import never_happened
 
@@ -56,7 +56,7 @@ class RemoteFault:
         body = {"times": times, "timeout_ms": timeout * 1000}
         status, self._shown = self._client.call("POST", self._path + "/wait", body)
         if status == TIMED_OUT:
-            raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
+            raise not_fired(self._shown, times, timeout)
 
     def release(self) -> None:
         """Release the requests that the rule holds; it holds no more."""
@@ -73,7 +73,7 @@ class RemoteFault:
     def check(self) -> None:
         """Raise FaultNeverFired if the rule has disturbed nothing so far."""
         if self._read()["fired"] == 0:
-            raise FaultNeverFired(self._counts())
+            raise not_fired(self._shown)
 
     def __enter__(self) -> Self:
         return self
@@ -97,8 +97,9 @@ class RemoteFault:
                 raise
         return self._shown
 
-    def _counts(self) -> str:
-        return f"fault {self.name!r} matched {self._shown['matched']} requests and disturbed {self._shown['fired']}"
+    def shown(self) -> dict[str, Any]:
+        """Give name, counts and keys, now or when it was removed."""
+        return self._read()
 
 
 class RemoteFaults:

@@ -104,8 +104,39 @@ def test_a_fault_that_never_fired_fails_a_test_that_passed(tmp_path):
         "def test_passes(kafka): kafka.faults.add(name='unused', api='Produce', drop=True)\n"
         "def test_fails(kafka): kafka.faults.add(name='other', api='Produce', drop=True); assert False\n",
     )
-    assert "fault 'unused' matched 0 requests and disturbed 0" in printed
+    assert "kafka fixture: 'unused' disturbed no Produce request (drop)" in printed
+    assert "kwire/testing" not in printed
     assert "1 failed, 1 passed, 1 error" in printed
+
+
+REFUSALS = """
+import pytest
+from kwire.testing import KafkaBroker
+
+def wait(kafka): kafka.wait_until(grup="billing")
+def trigger(kafka): kafka.happen("rebalence", group="billing")
+def arm(kafka): kafka.faults.add(api="Prodce", drop=True)
+def block(kafka):
+    with kafka.faults.add(api="Produce", drop=True): pass
+def create(kafka): kafka.create_topic("a b")
+
+@pytest.mark.parametrize("step", [wait, trigger, arm, block, create])
+def test_it(kafka, step): step(kafka)
+def test_bug(kafka): kafka._in_broker(lambda: 1 / 0)
+"""
+
+
+def test_the_traceback_of_a_refusal_ends_at_the_line_of_the_test(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    printed = run_tests(tmp_path, REFUSALS)
+
+    assert "6 failed" in printed, printed
+    refusals, bug = printed.split("test_bug", 1)
+    assert all(word not in refusals for word in ("kwire/testing", "/trio/", "/outcome/"))
+    assert refusals.count("test_sample.py:") == 10
+    assert "loop_thread.py" in bug
+    assert "test_it[block] - FaultNeverFired: 'fault-1'" in bug
+    assert "loop_thread.py" in run_tests(tmp_path, REFUSALS, "--full-trace", "-k", "wait")
 
 
 def test_the_report_of_a_failed_test_shows_requests_and_armed_rules(tmp_path):
@@ -184,7 +215,7 @@ def test_fixtures_share_brokers_by_module_and_by_run(tmp_path, options):
 
     assert "6 passed, 3 errors" in printed, printed
     assert "kafka_session has topics, seed and faults, not config: use the fixture kafka" in printed
-    assert "fault 'unused' matched 0 requests" in printed
+    assert "'unused' disturbed no" in printed
     assert "kafka fixture: Topic name is invalid" in printed
 
 

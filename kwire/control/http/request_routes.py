@@ -186,6 +186,7 @@ def _fault(armed: AnyArmed) -> dict[str, Any]:
         "name": rule.name,
         "matched": armed.matched,
         "fired": armed.fired,
+        "not_matched": armed.not_matched,
         "released": armed.is_released,
         "rule": dict(armed.rule.given),
     }
