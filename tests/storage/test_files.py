@@ -4,7 +4,6 @@ import os
 import socket
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -396,6 +395,7 @@ def test_a_kill_may_tear_the_last_write():
 
 
 def test_the_space_of_a_volume_is_in_bytes(monkeypatch, tmp_path):
-    volume = SimpleNamespace(f_blocks=10, f_bavail=3, f_bfree=5, f_frsize=4096, f_bsize=512)
+    # Size of a block, of a fragment, then fragments: all, free, available; then files, flags and the longest name.
+    volume = os.statvfs_result((512, 4096, 10, 5, 3, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda path: volume)
     assert OsFiles().space(str(tmp_path)) == (40_960, 12_288)
