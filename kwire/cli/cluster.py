@@ -9,12 +9,14 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kwire.cli import cluster_messages
 from kwire.cli.cluster_state import data_option, reset, snapshot
 
 if TYPE_CHECKING:
@@ -117,13 +119,16 @@ def _run(
         _check_control()
     stopping = _Stopping()
     try:
-        if LocalCluster.is_in(folder):
-            running = LocalCluster.open(folder)
-            running.check_options(**given, users=users)
-        else:
-            running = LocalCluster.create(folder, **options, users=users)
-        running.serve_control(control)
-        try:
+        with ExitStack() as stack:
+            if LocalCluster.is_in(folder):
+                running = LocalCluster.open(folder)
+                stack.enter_context(running.owned())
+                running.check_options(**given, users=users)
+            else:
+                running = LocalCluster.create(folder, **options, users=users)
+                stack.enter_context(running.owned())
+            running.serve_control(control)
+            stack.callback(lambda: LocalCluster.open(folder).stop())
             if forked_node.is_possible():
                 forked_node.import_for_nodes(with_control=control is not None)
                 running.spawn = forked_node.fork_node
@@ -135,10 +140,7 @@ def _run(
                 if node.control_url is not None:
                     click.echo(f"control {node.name} {node.control_url}")
             click.echo(f"bootstrap.servers={running.bootstrap_servers}")
-            while not stopping.wanted and _goes_on(LocalCluster.open(folder)):
-                time.sleep(_POLL_S)
-        finally:
-            LocalCluster.open(folder).stop()
+            _watch(running, stopping)
     except ClusterError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
@@ -152,6 +154,17 @@ def _start(running: LocalCluster) -> None:
         click.echo(f"ready {node.name} localhost:{node.port}")
 
 
+def _watch(running: LocalCluster, stopping: _Stopping) -> None:
+    """Print what other commands do to the nodes, until a signal, or until no node runs."""
+    watch = cluster_messages.NodeWatch(running)
+    while not stopping.wanted and watch.goes_on:
+        time.sleep(_POLL_S)
+        for line in watch.changes(running.open(running.folder)):
+            click.echo(line, err=True)
+    if not stopping.wanted:
+        click.echo("no node runs any more: this command ends", err=True)
+
+
 class _Stopping:
     """Notes the first SIGINT, SIGTERM or SIGHUP."""
 
@@ -162,10 +175,6 @@ class _Stopping:
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.wanted = True
-
-
-def _goes_on(running: LocalCluster) -> bool:
-    return running.is_restarting or any(running.state(node) != "stopped" for node in running.nodes)
 
 
 def _check_control() -> None:
@@ -184,12 +193,13 @@ def _pair(text: str, separator: str, option: str, form: str) -> tuple[str, str]:
     return key, value
 
 
-def _on_cluster(data: Path, call: Callable[[LocalCluster], Any]) -> None:
+def _on_cluster(data: Path, call: Callable[[LocalCluster], str]) -> None:
+    """Call with the cluster, and print the text that it returns."""
     from kwire.testing.local_cluster import LocalCluster
     from kwire.testing.local_nodes import ClusterError
 
     try:
-        call(LocalCluster.open(data.absolute()))
+        click.echo(call(LocalCluster.open(data.absolute())))
     except ClusterError as error:
         raise click.ClickException(str(error)) from error
 
@@ -204,11 +214,13 @@ Examples:
 def status(data: Path) -> None:
     """Show each node: its address, process and state."""
 
-    def show(running: LocalCluster) -> None:
+    def show(running: LocalCluster) -> str:
+        lines = []
         for node in running.nodes:
             state = running.state(node)
             pid = f"pid {node.pid}" if state != "stopped" else ""
-            click.echo(f"{node.name:<16}localhost:{node.port:<8}{state:<10}{pid}".rstrip())
+            lines.append(f"{node.name:<16}localhost:{node.port:<8}{state:<10}{pid}".rstrip())
+        return "\n".join(lines)
 
     _on_cluster(data, show)
 
@@ -224,7 +236,16 @@ Examples:
 @data_option
 def stop(node: int | None, data: Path) -> None:
     """Stop NODE cleanly, or the whole cluster."""
-    _on_cluster(data, lambda running: running.stop() if node is None else running.stop_node(node))
+
+    def act(running: LocalCluster) -> str:
+        if node is None:
+            names = [one.name for one in running.nodes if running.state(one) != "stopped"]
+            running.stop()
+            return cluster_messages.all_stopped(names)
+        running.stop_node(node)
+        return cluster_messages.stopped(running, running.node(node))
+
+    _on_cluster(data, act)
 
 
 @cluster.command(
@@ -237,7 +258,12 @@ Examples:
 @data_option
 def start(node: int, data: Path) -> None:
     """Start NODE, which was stopped or killed."""
-    _on_cluster(data, lambda running: running.start_node(node))
+
+    def act(running: LocalCluster) -> str:
+        running.start_node(node)
+        return f"started {running.node(node).name} at localhost:{running.node(node).port}"
+
+    _on_cluster(data, act)
 
 
 @cluster.command(
@@ -250,7 +276,12 @@ Examples:
 @data_option
 def kill(node: int, data: Path) -> None:
     """Kill NODE at once (SIGKILL)."""
-    _on_cluster(data, lambda running: running.kill(node))
+
+    def act(running: LocalCluster) -> str:
+        running.kill(node)
+        return cluster_messages.killed(running, running.node(node))
+
+    _on_cluster(data, act)
 
 
 @cluster.command(
@@ -263,7 +294,12 @@ Examples:
 @data_option
 def pause(node: int, data: Path) -> None:
     """Pause the process of NODE, as if its machine hung (SIGSTOP)."""
-    _on_cluster(data, lambda running: running.pause(node))
+
+    def act(running: LocalCluster) -> str:
+        running.pause(node)
+        return cluster_messages.paused(running, running.node(node))
+
+    _on_cluster(data, act)
 
 
 @cluster.command(
@@ -276,7 +312,12 @@ Examples:
 @data_option
 def resume(node: int, data: Path) -> None:
     """Resume a paused NODE."""
-    _on_cluster(data, lambda running: running.resume(node))
+
+    def act(running: LocalCluster) -> str:
+        running.resume(node)
+        return f"resumed {running.node(node).name}"
+
+    _on_cluster(data, act)
 
 
 cluster.add_command(reset)

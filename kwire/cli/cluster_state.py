@@ -22,7 +22,8 @@ data_option = click.option(
 )  # fmt: skip
 
 
-def _on_state(data: Path, call: Callable[[KafkaCluster], None]) -> None:
+def _on_state(data: Path, call: Callable[[KafkaCluster], None], done: str | None = None) -> None:
+    """Call with the cluster, then print ``done``."""
     from kwire.control.state import StateError
     from kwire.testing.cluster import KafkaCluster
     from kwire.testing.local_nodes import ClusterError
@@ -31,6 +32,8 @@ def _on_state(data: Path, call: Callable[[KafkaCluster], None]) -> None:
         call(KafkaCluster.open(data.absolute()))
     except (ClusterError, StateError) as error:
         raise click.ClickException(str(error)) from error
+    if done is not None:
+        click.echo(done)
 
 
 @click.command(
@@ -45,7 +48,7 @@ def reset(data: Path) -> None:
 
     The nodes are killed, and started with the same ports. Snapshots stay.
     """
-    _on_state(data, lambda cluster: cluster.reset())
+    _on_state(data, lambda cluster: cluster.reset(), "emptied all nodes")
 
 
 @click.group(
@@ -72,7 +75,7 @@ Examples:
 @data_option
 def make(name: str, data: Path) -> None:
     """Keep the state under NAME. All nodes halt for the copy."""
-    _on_state(data, lambda cluster: cluster.snapshot(name))
+    _on_state(data, lambda cluster: cluster.snapshot(name), f"made the snapshot {name}")
 
 
 @snapshot.command(
@@ -85,7 +88,7 @@ Examples:
 @data_option
 def restore(name: str, data: Path) -> None:
     """Replace the state by the snapshot NAME. The nodes are killed, and started with the same ports."""
-    _on_state(data, lambda cluster: cluster.restore(name))
+    _on_state(data, lambda cluster: cluster.restore(name), f"restored the snapshot {name}")
 
 
 @snapshot.command(
@@ -111,7 +114,7 @@ Examples:
 @data_option
 def remove(name: str, data: Path) -> None:
     """Remove the snapshot NAME."""
-    _on_state(data, lambda cluster: cluster.remove_snapshot(name))
+    _on_state(data, lambda cluster: cluster.remove_snapshot(name), f"removed the snapshot {name}")
 
 
 @snapshot.command(
@@ -124,7 +127,7 @@ Examples:
 @data_option
 def save(directory: Path, data: Path) -> None:
     """Copy the data directory of each node to DIRECTORY, which must not exist. All nodes halt for the copy."""
-    _on_state(data, lambda cluster: cluster.save(directory))
+    _on_state(data, lambda cluster: cluster.save(directory), f"saved the state to {directory}")
 
 
 @snapshot.command(
@@ -137,4 +140,4 @@ Examples:
 @data_option
 def load(directory: Path, data: Path) -> None:
     """Replace the state by what save has written. The nodes are killed, and started with the same ports."""
-    _on_state(data, lambda cluster: cluster.load(directory))
+    _on_state(data, lambda cluster: cluster.load(directory), f"loaded the state of {directory}")

@@ -5,6 +5,7 @@ again. Must not depend on: command lines, a test framework.
 
     FOLDER/
       cluster.json            each node: id, role, ports, process id and when the process started
+      cluster.lock            locked by the process that ends the nodes when it ends: its id
       controller-100/         server.properties, data/, log
       broker-1/, broker-2/    likewise
       certs/                  of a secured cluster: certificates, and settings of a client (``cluster_security``)
@@ -31,7 +32,9 @@ from kwire.testing.local_nodes import (
     BROKER,
     CONTROLLER,
     CONTROLLER_ID,
+    KILLED,
     KWIRE,
+    STOPPED,
     ClusterError,
     ClusterNode,
     free_ports,
@@ -41,7 +44,7 @@ from kwire.testing.local_nodes import (
     shared_settings,
     write_settings,
 )
-from kwire.testing.local_processes import send, spawn_node, spawn_program, state_of, wait_gone, when_started
+from kwire.testing.local_processes import lock_file, send, spawn_node, spawn_program, state_of, wait_gone, when_started
 from kwire.testing.local_requests import answers, brokers_known, voters_of_the_leader
 
 if TYPE_CHECKING:  # a cluster without them imports neither keys nor certificates
@@ -53,10 +56,12 @@ if TYPE_CHECKING:  # a cluster without them imports neither keys nor certificate
 __all__ = ["CONTROLLER_ID", "ClusterError", "ClusterNode", "LocalCluster"]
 
 _STATE: Final = "cluster.json"
+_OWNER: Final = "cluster.lock"
 _READY_S: Final = 30.0
 _JAVA_READY_S: Final = 120.0
 _STOP_S: Final = 30.0
 _POLL_S: Final = 0.03
+_SESSION_TIMEOUT_MS: Final = 9000  # Kafka's default
 _TAIL_LINES: Final = 8
 
 
@@ -137,6 +142,20 @@ class LocalCluster:
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(f"{folder / _STATE} is damaged: {error}") from error
         return cluster
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Within the block no other process may own the cluster. Raises ClusterError if one does.
+
+        The nodes that this process forks do not inherit the lock.
+        """
+        with lock_file(self.folder / _OWNER) as owner:
+            if owner:
+                raise ClusterError(
+                    f"the cluster in {self.folder} runs already, by process {owner}: kwire cluster status --data"
+                    f" {self.folder} shows its nodes, kwire cluster stop --data {self.folder} stops them"
+                )
+            yield
 
     def serve_control(self, port: int | None) -> None:
         """Let nodes of kwire that start from now on serve the control interface on 127.0.0.1; None: they serve none.
@@ -232,6 +251,11 @@ class LocalCluster:
         return [node for node in self.nodes if node.role == BROKER]
 
     @property
+    def session_timeout_ms(self) -> int:
+        """How long after its last heartbeat a broker is fenced, and other replicas lead its partitions."""
+        return int(self.own_settings(self.controller).get("broker.session.timeout.ms", _SESSION_TIMEOUT_MS))
+
+    @property
     def bootstrap_servers(self) -> str:
         """The value of a client's ``bootstrap.servers``."""
         return ",".join(f"localhost:{node.port}" for node in self.brokers)
@@ -291,9 +315,8 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Stop the brokers cleanly, then the controllers."""
-        for node in self.brokers:
-            self._stop([node])
-        self._stop(self.controllers)
+        for group in (*([node] for node in self.brokers), self.controllers):
+            self._stop(group)
         self._save()
 
     def stop_node(self, node_id: int) -> None:
@@ -304,26 +327,23 @@ class LocalCluster:
     def kill(self, node_id: int) -> None:
         """End a node at once (SIGKILL). Raises ClusterError."""
         node = self._running(node_id)
+        self._note_ending([node], KILLED)
         send(node.pid, signal.SIGKILL)
         self._wait_gone(node)
         self._save()
 
     def pause(self, node_id: int) -> None:
         """Pause a node's process (SIGSTOP), as if its machine hung. Raises ClusterError."""
-        send(self._running(node_id).pid, signal.SIGSTOP)
+        self._send([self._running(node_id)], signal.SIGSTOP, until_not="running")
 
     def resume(self, node_id: int) -> None:
         """Resume a paused node (SIGCONT). Raises ClusterError."""
-        send(self._running(node_id).pid, signal.SIGCONT)
+        self._send([self._running(node_id)], signal.SIGCONT, until_not="paused")
 
     def pause_all(self) -> list[ClusterNode]:
         """Pause every process (SIGSTOP); returns the nodes that ran."""
         running = [node for node in self.nodes if self.state(node) == "running"]
-        for node in running:
-            send(node.pid, signal.SIGSTOP)
-        for node in running:
-            while self.state(node) == "running":  # the signal takes effect a little later
-                time.sleep(_POLL_S / 10)
+        self._send(running, signal.SIGSTOP, until_not="running")
         return running
 
     @contextmanager
@@ -340,6 +360,7 @@ class LocalCluster:
     def kill_all(self) -> None:
         """End every process at once."""
         running = [node for node in self.nodes if self.state(node) != "stopped"]
+        self._note_ending(running, KILLED)
         for node in running:
             send(node.pid, signal.SIGKILL)
         for node in running:
@@ -400,6 +421,14 @@ class LocalCluster:
             control = ["--control", f"127.0.0.1:{node.control_port}"] if node.control_port else []
             node.pid = self.spawn(self._file(node), self._log(node), control)
         node.started_ticks = when_started(node.pid)
+        node.ending = ""
+
+    def _note_ending(self, nodes: Sequence[ClusterNode], ending: str) -> None:
+        """Note why nodes end, before they do, for a process that watches them."""
+        for node in nodes:
+            node.ending = ending
+        if nodes:
+            self._save()
 
     def _wait_ready(self, node: ClusterNode) -> None:
         timeout_s = _JAVA_READY_S if node.kind == APACHE else _READY_S
@@ -419,8 +448,16 @@ class LocalCluster:
         ports = [one.port for one in self.controllers]
         return node.kind != APACHE or node.id in voters_of_the_leader(ports, self._tls)
 
+    def _send(self, nodes: Sequence[ClusterNode], number: signal.Signals, *, until_not: str) -> None:
+        for node in nodes:
+            send(node.pid, number)
+        for node in nodes:
+            while self.state(node) == until_not:  # the signal takes effect a little later
+                time.sleep(_POLL_S / 10)
+
     def _stop(self, nodes: Sequence[ClusterNode]) -> None:
         running = [node for node in nodes if self.state(node) != "stopped"]
+        self._note_ending(running, STOPPED)
         for node in running:
             send(node.pid, signal.SIGCONT)
             send(node.pid, signal.SIGTERM)
@@ -437,7 +474,7 @@ class LocalCluster:
 
     def _save(self) -> None:
         path = self.folder / _STATE
-        half = path.with_suffix(".half")
+        half = path.with_suffix(f".{os.getpid()}")  # another process may write at the same time
         content = {
             "nodes": [asdict(node) for node in self.nodes],
             "kafka_home": self.kafka_home,

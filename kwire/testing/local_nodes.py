@@ -18,6 +18,8 @@ BROKER: Final = "broker"
 CONTROLLER: Final = "controller"
 KWIRE: Final = "kwire"
 APACHE: Final = "apache"
+STOPPED: Final = "stopped"
+KILLED: Final = "killed"
 
 # The listeners: CONTROLLER leads to controllers; a secured cluster has NODES for brokers among each other, and CLIENTS.
 CONTROLLERS: Final = "CONTROLLER"
@@ -39,7 +41,8 @@ class ClusterNode:
 
     ``started_ticks`` is when the process started, in ticks since the machine did; 0 where there is no /proc.
     ``kind`` is whose program it is, "kwire" or "apache". ``inner_port`` is where the other brokers of a secured cluster
-    connect, 0 where they use ``port``. ``control_port`` is 0 where it serves no control interface.
+    connect, 0 where they use ``port``. ``control_port`` is 0 where it serves no control interface. ``ending`` is what
+    was done to end the process, ``STOPPED`` or ``KILLED``; "" if nothing was.
     """
 
     id: int
@@ -50,6 +53,7 @@ class ClusterNode:
     kind: str = KWIRE
     inner_port: int = 0
     control_port: int = 0
+    ending: str = ""
 
     @property
     def control_url(self) -> str | None:

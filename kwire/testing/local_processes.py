@@ -1,7 +1,7 @@
 """Processes that outlive the object that started them: start one, tell whether it runs, signal it.
 
-Responsible for: process ids, and knowing that a process is still the one that was started. Must not depend on: what the
-processes do.
+Responsible for: process ids, knowing that a process is still the one that was started, and a lock between processes.
+Must not depend on: what the processes do.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 _POLL_S: Final = 0.03
+_STARTED: Final = 19  # the index of starttime behind the name of the program in /proc/PID/stat
+_exit_codes: dict[int, int] = {}  # of the children that were collected
 
 
 def spawn_node(config: Path, log: Path, arguments: Sequence[str] = ()) -> int:
@@ -46,11 +48,15 @@ def state_of(pid: int, started_ticks: int, config: Path) -> str:
     if not pid:
         return "stopped"
     _reap(pid)
-    shown = _shown(pid, "stat=,command=")
     # Another process may have the number by now: ours started at a known time, or has its file of settings in its
     # command line.
-    is_ours = when_started(pid) == started_ticks if started_ticks else str(config) in shown
-    if not is_ours or shown.startswith("Z"):
+    if started_ticks:
+        is_ours = when_started(pid) == started_ticks
+        shown = "".join(_stat(pid)[:1])
+    else:
+        shown = _shown(pid, "stat=,command=")
+        is_ours = str(config) in shown
+    if not is_ours or shown[:1] in {"", "Z"}:
         return "stopped"
     return "paused" if shown.startswith("T") else "running"
 
@@ -64,11 +70,34 @@ def is_there(pid: int) -> bool:
 
 def when_started(pid: int) -> int:
     """Return when a process started, in ticks since the machine did; 0 without /proc or the process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[19])  # the 22nd field; the second is a name that may hold anything
+    fields = _stat(pid)
+    return int(fields[_STARTED]) if fields else 0
+
+
+def exit_code(pid: int) -> int | None:
+    """Return with what a child has ended, a signal as a negative number; None if it is not known."""
+    return _exit_codes.get(pid)
+
+
+@contextlib.contextmanager
+def lock_file(path: Path) -> Iterator[str]:
+    """Lock a file within the block. Gives "", or the id of the process that has the lock.
+
+    Children that are forked within the block do not have the lock.
+    """
+    import fcntl
+
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            yield file.read() or "?"
+            return
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield ""
 
 
 def send(pid: int, number: signal.Signals) -> None:
@@ -87,6 +116,15 @@ def wait_gone(pid: int, timeout_s: float) -> bool:
     return True
 
 
+def _stat(pid: int) -> list[str]:
+    """Return the state of a process and the fields after it in /proc; empty without /proc or the process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return []
+    return stat.rpartition(")")[2].split()  # what comes before is a name that may hold anything
+
+
 def _shown(pid: int, columns: str) -> str:
     """Ask ps about a process; ``none`` if there is no such process."""
     asked = ["ps", "-ww", "-o", columns, "-p", str(pid)]
@@ -97,4 +135,6 @@ def _shown(pid: int, columns: str) -> str:
 def _reap(pid: int) -> None:
     """Collect the exit code of a child, which else stays listed; a process of another parent is left alone."""
     with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            _exit_codes[pid] = os.waitstatus_to_exitcode(status)

@@ -1,6 +1,7 @@
 """Clusters of processes: kwire.testing.kafka_cluster and the command kwire cluster."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -81,24 +82,73 @@ def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
             names = [Path(f"/proc/{node.pid}/comm").read_text().strip() for node in state.nodes]
             assert names == [f"controller-{CONTROLLER_ID}", "broker-1"]
         assert "ready" in (folder / "broker-1" / "log").read_text()
+        second = subprocess.run([*command, *at], capture_output=True, text=True, check=False, timeout=60)
+        assert (second.returncode, second.stdout) == (1, "")
+        assert second.stderr == (
+            f"Error: the cluster in {folder} runs already, by process {process.pid}: kwire cluster status --data"
+            f" {folder} shows its nodes, kwire cluster stop --data {folder} stops them\n"
+        )
         for act, then in ((state.pause, "paused"), (state.resume, "running")):
             act(1)
             assert state.state(state.node(1)) == then
-        subprocess.run([*command, "stop", "1", *at], check=True)
+        printed = [
+            subprocess.run([*command, act, "1", *at], capture_output=True, text=True, check=True).stdout
+            for act in ("pause", "resume", "kill", "start", "stop")
+        ]
+        session = "when the session of this broker ends, after 4000 ms (broker.session.timeout.ms)\n"
+        new_leader = "partitions with another in-sync replica get a new leader"
+        assert printed == [
+            f"paused broker 1: {new_leader} {session}",
+            "resumed broker 1\n",
+            f"killed broker 1: {new_leader} {session}",
+            f"started broker 1 at localhost:{lines[1].strip().rpartition(':')[2]}\n",
+            "stopped broker 1: partitions with another in-sync replica got a new leader before it ended\n",
+        ]
         refused = subprocess.run([*command, "kill", "1", *at], capture_output=True, text=True, check=False)
         assert (refused.returncode, refused.stderr) == (1, "Error: broker 1 does not run\n")
         subprocess.run([*command, "start", "1", *at], check=True)
-        subprocess.run([*command, "snapshot", "make", "a", *at], check=True)
-        subprocess.run([*command, "reset", *at], check=True)
-        subprocess.run([*command, "snapshot", "restore", "a", *at], check=True)
+        printed = [
+            subprocess.run([*command, *act, *at], capture_output=True, text=True, check=True).stdout
+            for act in (("snapshot", "make", "a"), ("reset",), ("snapshot", "restore", "a"))
+        ]
+        assert printed == ["made the snapshot a\n", "emptied all nodes\n", "restored the snapshot a\n"]
         listed = subprocess.run([*command, "snapshot", "list", *at], capture_output=True, text=True, check=True)
         assert listed.stdout == "a\n"
         assert [state.state(node) for node in LocalCluster.open(folder).nodes] == ["running"] * 2
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
+        seen = process.stderr.read().splitlines()
+        assert seen[:2] == ["broker 1 was killed by another command", "broker 1 was started by another command"]
+        assert seen[2] == "broker 1 was stopped by another command"
+        assert "another command replaces the state of all nodes, and starts them again" in seen
+        assert "no node runs any more: this command ends" not in seen
     nodes = json.loads((folder / "cluster.json").read_text())["nodes"]
     assert [node["pid"] for node in nodes] == [0, 0]
+
+
+def test_the_command_says_why_its_nodes_went_away_and_ends(tmp_path):
+    command = [sys.executable, "-m", "kwire", "cluster"]
+    at = ("--data", str(tmp_path / "cluster"))
+    with subprocess.Popen(
+        [*command, "--brokers", "1", "--port", "0", *at], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        while not process.stdout.readline().startswith("bootstrap.servers="):
+            pass
+        os.kill(LocalCluster.open(tmp_path / "cluster").node(1).pid, signal.SIGKILL)
+        first = process.stderr.readline()
+        stopped = subprocess.run([*command, "stop", *at], capture_output=True, text=True, check=True)
+        assert process.wait(60) == 0
+        seen = process.stderr.read().splitlines()
+    if sys.platform == "linux":  # the nodes are children of the command
+        assert first == "broker 1 was ended by the signal SIGKILL, not by a kwire cluster command\n"
+    assert stopped.stdout == f"stopped controller {CONTROLLER_ID}\n"
+    assert seen == [
+        f"controller {CONTROLLER_ID} was stopped by another command",
+        "no node runs any more: this command ends",
+    ]
+    again = subprocess.run([*command, "stop", *at], capture_output=True, text=True, check=True)
+    assert again.stdout == "no node ran\n"
 
 
 def test_a_node_that_ends_at_its_start_ends_the_command_with_its_log(tmp_path):
