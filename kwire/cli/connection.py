@@ -33,6 +33,7 @@ AnswerT = TypeVar("AnswerT", bound=Message)
 
 DEFAULT_PORT: Final = 9092
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+_FEATURES_SINCE: Final = 3  # of ApiVersions (KIP-584)
 _ADDRESS: Final = re.compile(
     r"(?:[\w.%-]*://)?(?:\[(?P<v6>[^\]\s]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d*))?", re.ASCII
 )
@@ -269,6 +270,9 @@ class Connection:
             if not isinstance(error.__cause__, ProtocolViolation):
                 raise
             answer = self.call(request, ApiVersionsResponse, version=0)
+            theirs = {api.api_key: api.max_version for api in answer.api_keys}.get(ApiVersionsRequest.KEY, 0)
+            if theirs >= _FEATURES_SINCE:
+                answer = self.call(request, ApiVersionsResponse, version=theirs)
         except ConnectionLost as error:
             raise NotKafka(
                 f"{self.address} accepts connections and closes them at the first Kafka request:"

@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 the time of a w
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -31,7 +32,8 @@ from kwire.cli.durations import duration
 def ctl(ctx: click.Context, url: str, token: str | None) -> None:
     """Control a broker, or a proxy, that was started with --control.
 
-    It prints JSON. Exit code 1 when the broker refuses, 3 when the time of a wait is over.
+    It prints JSON; kwire ctl requests prints lines on a terminal. Exit code 1 when the broker refuses, 3 when the time
+    of a wait is over.
     """
     ctx.obj = CommandClient(url if "://" in url else f"http://{url}", token)
 
@@ -162,9 +164,19 @@ def rate(client: CommandClient, times: float) -> None:
 @click.option("--group", metavar="ID", help="Requests that name this group.")
 @click.option("--last", type=click.IntRange(min=0), default=20, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Print each request from now on, one line of JSON each.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole requests and answers on a terminal too.")
 @click.pass_obj
-def requests(client: CommandClient, /, *, last: int, follow: bool, **wanted: str | None) -> None:
-    """Show the last requests, decoded, with their answers."""
+def requests(client: CommandClient, /, *, last: int, follow: bool, as_json: bool, **wanted: str | None) -> None:
+    """Show the last requests, decoded, with their answers.
+
+    On a terminal each is one line: time, client, API, subject, outcome. With --json, or where the output goes to a file
+    or another program, it is JSON with all fields.
+    """
+    if not follow and not as_json and sys.stdout.isatty():
+        _, lines = client.call("GET", "/v1/requests" + query({**wanted, "last": last, "form": "lines"}))
+        for line in lines:
+            click.echo(line)
+        return
     if not follow:
         show(client.call("GET", "/v1/requests" + query({**wanted, "last": last})))
         return
@@ -194,11 +206,12 @@ def wait(
     show(client.call("POST", "/v1/requests/wait", body))
 
 
-@ctl.command(epilog=examples("kwire ctl topics"))
+@ctl.command(epilog=examples("kwire ctl topics", "kwire ctl topics orders"))
+@click.argument("topic", required=False)
 @click.pass_obj
-def topics(client: CommandClient) -> None:
-    """Show the topics with the offsets of their partitions."""
-    show(client.call("GET", "/v1/topics"))
+def topics(client: CommandClient, topic: str | None) -> None:
+    """Show the topics with the offsets of their partitions, or one with its configs, leaders, replicas and sizes."""
+    show(client.call("GET", "/v1/topics" if topic is None else path("topics", topic)))
 
 
 for _command in (*STATE_COMMANDS, *VIEW_COMMANDS):

@@ -199,17 +199,19 @@ def _connected(
 
 def _advice_when_refused(address: Address, environment: LocalEnvironment) -> str:
     if _is_loopback(address.host):
+        first = (
+            "Check that the broker runs, and on this port. To start one: kwire serve --listen"
+            f" PLAINTEXT://localhost:{address.port}."
+        )
         if environment.in_container:
             return (
-                f"This is a container, and {address.host} is the container itself. If the broker should run here,"
-                f" start it: kwire serve --listen PLAINTEXT://localhost:{address.port}. If it runs in another"
-                " container, use the name of that container or service, such as kafka:9092; if it runs on the host, use"
+                f"{first} This is a container, and {address.host} is the container itself: for a broker in another"
+                " container, use the name of that container or service, such as kafka:9092; for one on the host, use"
                 " host.docker.internal."
             )
         return (
-            f"Check that the broker runs, and on this port. To start one: kwire serve --listen"
-            f" PLAINTEXT://localhost:{address.port}. If it runs in a container, publish the port (docker run -p"
-            f" {address.port}:{address.port}) and let the broker listen on 0.0.0.0 in the container."
+            f"{first} If it runs in a container, publish the port (docker run -p {address.port}:{address.port}) and let"
+            " the broker listen on 0.0.0.0 in the container."
         )
     return (
         f"Check that the broker runs, and on this port, and that it listens on {address.host} or 0.0.0.0 and not only"

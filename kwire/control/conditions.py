@@ -21,6 +21,7 @@ import trio
 from kwire.control.records import record_count
 from kwire.control.views import Views
 from kwire.errors import Code, KafkaError
+from kwire.faults.rules import did_you_mean
 
 _POLL_S: Final = 0.01
 _STABLE: Final = "Stable"
@@ -58,11 +59,16 @@ class Condition:
 
 def read_condition(given: Mapping[str, Any]) -> Condition:
     """Read a condition. Raises ConditionError."""
+    for key in given:
+        if key not in ConditionKeys.__annotations__:
+            raise ConditionError(f"a condition has no {key!r}{did_you_mean(key, ConditionKeys.__annotations__)}")
     for key in ConditionKeys.__annotations__:
         value = given.get(key)
         wanted = int if key in _NUMBERS else str
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
-            raise ConditionError(f"{key} is a {'number' if wanted is int else 'text'}, not {value!r}")
+            raise ConditionError(f"{key} is {'a whole number' if wanted is int else 'a string'}, not {value!r}")
+        if isinstance(value, int) and value < 0:
+            raise ConditionError(f"{key} is not negative, but {value}")
     match {key: value for key, value in given.items() if value is not None}:
         case {"group": group, "lag": lag, **rest} if not rest:
             return Condition(f"the group {group} has a lag of at most {lag}", lambda views: _lag(views, group, lag))

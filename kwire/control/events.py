@@ -23,6 +23,7 @@ from kwire.broker.controller.interface import only
 from kwire.broker.waits import Patient
 from kwire.control.internal_client import InternalClient
 from kwire.errors import Code, KafkaError
+from kwire.faults.rules import did_you_mean
 from kwire.metadata.commands.partitions import BumpLeaderEpochs
 from kwire.types import TopicPartition
 from kwire.wire.messages import (
@@ -68,12 +69,14 @@ class Events:
         """Trigger an event; returns the objects that it affected. Raises EventError, KafkaError."""
         keys = EVENTS.get(event)
         if keys is None:
-            raise EventError(f"there is no event {event!r}; there are {', '.join(EVENTS)}")
+            hint = did_you_mean(event, EVENTS) or f"; there are {', '.join(EVENTS)}"
+            raise EventError(f"there is no event {event!r}{hint}")
         for key, value in given.items():
             if key not in keys:
-                raise EventError(f"{event} has no {key!r}; it has {', '.join(keys)}")
+                hint = did_you_mean(key, keys) or f"; it has {', '.join(keys)}"
+                raise EventError(f"{event} has no {key!r}{hint}")
             if not isinstance(value, int if key == "partition" else str) or isinstance(value, bool):
-                raise EventError(f"{key} is {'a number' if key == 'partition' else 'a text'}, not {value!r}")
+                raise EventError(f"{key} is {'a whole number' if key == 'partition' else 'a string'}, not {value!r}")
         match event:
             case "leader_epoch_bumped":
                 return await self._bump(_needed(given, "topic"), given.get("partition", 0))

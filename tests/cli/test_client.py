@@ -106,11 +106,11 @@ def test_an_api_that_is_not_served_is_named():
             connection.version_of(HeartbeatRequest)
 
 
-def test_an_older_broker_is_asked_again_for_its_versions_in_the_first_form():
+def test_an_older_broker_is_asked_for_its_versions_in_the_first_form_and_for_its_features_in_its_last():
     refusal = struct.pack(">hi", Code.UNSUPPORTED_VERSION, 1) + struct.pack(">hhh", API_VERSIONS, 0, 2)
     with fake_broker(MODERN, {(API_VERSIONS, 5): refusal}) as broker, connection_to(broker) as connection:
         assert connection.api_versions == MODERN
-    assert [request[:2] for request in broker.requests] == [(API_VERSIONS, 5), (API_VERSIONS, 0)]
+    assert [request[:2] for request in broker.requests] == [(API_VERSIONS, version) for version in (5, 0, 4)]
 
 
 @pytest.mark.parametrize(

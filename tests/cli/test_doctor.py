@@ -13,6 +13,7 @@ from kwire.cli.connection import PLAINTEXT, Address
 from kwire.cli.diagnosis import LocalEnvironment, examine
 from kwire.cli.main import main
 from kwire.kafka_release import RELEASE
+from kwire.testing import KafkaBroker
 from kwire.wire.messages import (
     ApiVersionsResponse,
     DescribeClusterResponse,
@@ -55,6 +56,12 @@ def cluster(*brokers, controller_id=1, **fields):
         cluster_id="here",
         **fields,
     )
+
+
+@pytest.mark.parametrize("persona", ["3.9", "4.0"])
+def test_an_older_broker_is_named_by_its_release(persona):
+    with KafkaBroker(persona=persona) as kafka:
+        assert f"APIs, like Kafka {persona}\n" in doctor(kafka.bootstrap_servers).output
 
 
 @pytest.fixture
@@ -120,6 +127,8 @@ def test_nothing_listens():
     assert f"nothing listens on port {broker.port}" in refused.what
     assert f"kwire serve --listen PLAINTEXT://localhost:{broker.port}" in refused.advice
     assert "is the container itself" in refused_inside.advice
+    for advice in (refused.advice, refused_inside.advice):
+        assert advice.startswith("Check that the broker runs, and on this port. To start one: kwire serve")
 
 
 def test_nothing_listens_on_a_name_of_the_network(names):

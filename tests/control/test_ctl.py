@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from kwire.cli.ctl import ctl
 from kwire.control.conditions import ConditionKeys
 from kwire.control.events import EVENTS
 from kwire.faults.rules import RuleFields
+from kwire.testing import EventError, KafkaBroker
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +84,39 @@ def test_requests_and_topics_are_shown(control):
     assert run(control, "wait", "--api", "Heartbeat", "group_id=shown")[0] == 0
     control.ask("POST", "/v1/topics", {"name": "orders"})
     assert run(control, "topics")[1]["orders"] == [{"partition": 0, "start": 0, "end": 0}]
+
+
+def test_requests_are_lines_on_a_terminal_and_json_with_the_option(control, monkeypatch):
+    control.heartbeat("seen")
+    arguments = ["--url", f"http://127.0.0.1:{control.port}", "requests", "--group", "seen", "--last", "1"]
+    piped = CliRunner().invoke(ctl, arguments).stdout
+    monkeypatch.setattr("kwire.cli.ctl.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    (line,) = CliRunner().invoke(ctl, arguments).stdout.splitlines()
+    assert re.search(r"Heartbeat v\d+ \(group seen\): answered", line)
+    assert CliRunner().invoke(ctl, [*arguments, "--json"]).stdout == piped
+    assert json.loads(piped)[0]["request"]["group_id"] == "seen"
+
+
+def test_one_topic_is_shown_or_refused(control):
+    control.ask("POST", "/v1/topics", {"name": "single"})
+    assert run(control, "topics", "single")[1]["partitions"][0]["end"] == 0
+    code, refusal = run(control, "topics", "nope")
+    assert (code, "nope" in refusal) == (1, True)
+
+
+def test_a_mistyped_condition_or_event_has_the_words_of_kwire_testing(control):
+    with KafkaBroker() as kafka:
+        for arguments, call in (
+            (["until", "grup=billing"], lambda: kafka.wait_until(grup="billing")),
+            (["until", "group=billing", "lag=-1"], lambda: kafka.wait_until(group="billing", lag=-1)),
+            (["happen", "rebalence", "group=a"], lambda: kafka.happen("rebalence", group="a")),
+            (["happen", "rebalance", "grup=a"], lambda: kafka.happen("rebalance", grup="a")),
+        ):
+            with pytest.raises(ValueError, match=r"did you mean|is not negative") as refusal:
+                call()
+            assert run(control, *arguments) == (1, f"kwire ctl: {refusal.value}\n")
+        with pytest.raises(EventError, match="there is no event 'rebalence': did you mean rebalance"):
+            kafka.happen("rebalence", group="a")
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_a_transaction_left_hanging_keeps_the_last_stable_offset(kafka):
         ("explosion", {}, "there is no event 'explosion'"),
         ("rebalance", {"topic": "orders"}, "rebalance has no 'topic'"),
         ("rebalance", {}, "this event needs a group"),
-        ("leader_epoch_bumped", {"topic": "orders", "partition": "x"}, "partition is a number"),
+        ("leader_epoch_bumped", {"topic": "orders", "partition": "x"}, "partition is a whole number"),
         ("coordinator_moved", {}, "has a group or a transactional_id"),
     ],
 )

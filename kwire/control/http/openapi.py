@@ -61,7 +61,13 @@ ROUTES: Final[tuple[_Route, ...]] = (
         {200: "now_ms and rate", 400: "an invalid value"},
         {"advance_ms": "milliseconds", "rate": "1 is real time"},
     ),
-    ("GET", "/v1/requests", "The last requests, oldest first.", {200: "requests"}, {**_FILTERS, "last": "default 100"}),
+    (
+        "GET",
+        "/v1/requests",
+        "The last requests, oldest first.",
+        {200: "requests"},
+        {**_FILTERS, "last": "default 100", "form": "whole (the default), or lines: each as one line of text"},
+    ),
     ("DELETE", "/v1/requests", "Clear the request log.", {204: "done"}, {}),
     ("GET", "/v1/requests/stream", "Each request from now on.", {200: "server-sent events"}, _FILTERS),
     (

@@ -16,11 +16,12 @@ from kwire.broker.clock import Clock
 from kwire.control.http.bodies import BadRequest, NotFound, number, read_body, refuse_unknown, text, within
 from kwire.control.http.event_stream import Emitter, EventStream
 from kwire.control.recording import Recorder, RecordingError
-from kwire.control.request_log import Filter, RequestLog
+from kwire.control.request_log import Filter, RequestLog, entry_line
 from kwire.faults.injector import AnyArmed, Injector
 from kwire.faults.rules import RuleError, read_rule
 
 _LAST: Final = 100
+_FORMS: Final = ("whole", "lines")
 
 
 class RequestBench(Protocol):
@@ -128,8 +129,11 @@ class RequestRoutes:
         last = request.query_params.get("last", str(_LAST))
         if not last.isdigit():
             raise BadRequest(f"last is a number, not {last!r}")
-        entries = self.log.last(int(last), _filter(dict(request.query_params), "last"))
-        return JSONResponse([each.to_json() for each in entries])
+        form = request.query_params.get("form", _FORMS[0])
+        if form not in _FORMS:
+            raise BadRequest(f"form is {' or '.join(_FORMS)}, not {form!r}")
+        entries = self.log.last(int(last), _filter(dict(request.query_params), "last", "form"))
+        return JSONResponse([each.to_json() if form == _FORMS[0] else entry_line(each) for each in entries])
 
     async def _clear_requests(self, _request: Request) -> Response:
         self.log.clear()
