@@ -20,9 +20,13 @@ from kwire.cli.control_address import ControlRefused, control_options, read_cont
 from kwire.cli.serve import fail, innermost
 
 if TYPE_CHECKING:
+    import trio
+
     from kwire.broker.outbound.interface import Address
+    from kwire.proxy.proxy import Proxy
 
 _DEFAULT_LISTEN: Final = "localhost:19092"
+_CHECK_S: Final = 1.0  # a client that waits for "ready" waits no longer for a cluster that does not answer
 
 
 @click.command(
@@ -95,8 +99,9 @@ def proxy(
 
     Clients connect to the proxy instead of the cluster. The addresses of brokers in responses are replaced by addresses
     of the proxy, so that clients stay with it; everything else passes byte for byte. When clients can connect, it
-    prints "ready PLAINTEXT://HOST:PORT", and "control URL" with --control. Log lines go to standard error. SIGHUP reads
-    the certificates of an SSL listener again.
+    prints "ready PLAINTEXT://HOST:PORT", and "control URL" with --control. A cluster that cannot be reached is
+    warned of before; it may start later than the proxy. Log lines go to standard error. SIGHUP reads the certificates
+    of an SSL listener again.
     """
     if sys.platform == "win32":
         raise fail("there is no proxy for Windows; run kwire in WSL or in its container")
@@ -194,6 +199,21 @@ def _tls(settings: dict[str, str], config: str | None) -> ssl.SSLContext | None:
         raise fail(f"{config}: {error}") from None
 
 
+async def _check_before_ready(proxy: Proxy, node: Address, nursery: trio.Nursery) -> None:
+    """Log a warning where the cluster cannot be reached, within ``_CHECK_S`` or later if it needs longer to notice."""
+    import trio
+
+    checked = trio.Event()
+
+    async def check() -> None:
+        await proxy.check(node)
+        checked.set()
+
+    nursery.start_soon(check)
+    with trio.move_on_after(_CHECK_S):
+        await checked.wait()
+
+
 def _run(
     node: Address, sockets: dict[str, Any], control: tuple[str, int] | None, control_token: str | None
 ) -> str | None:
@@ -226,10 +246,10 @@ def _run(
 
                     serve = partial(serve_proxy_control, proxy, *control, token=control_token)
                     url = control_url(control[0], await nursery.start(serve))
+                await _check_before_ready(proxy, node, nursery)
                 click.echo(f"ready {proxy.security_protocol}://{proxy.nodes[node]}")
                 if url is not None:
                     click.echo(f"control {url}")
-                nursery.start_soon(proxy.check, node)
                 async for number in signals:
                     if number not in {signal.SIGTERM, signal.SIGINT} and certificates is not None:
                         log.info("reloading certificates", signal="SIGHUP")

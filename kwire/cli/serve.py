@@ -320,11 +320,12 @@ class _Control:
         import trio
 
         from kwire.control.server import control_url, serve_control
+        from kwire.server.lifecycle import print_lines
         from kwire.testing.files import MemoryFiles
 
         async def prepare() -> None:
             if self.settings is not None:
-                await _make_what_the_start_names(server, self.settings, self.secured)
+                print_lines(await _make_what_the_start_names(server, self.settings, self.secured))
 
         async with trio.open_nursery() as nursery:
             serve = partial(
@@ -404,30 +405,30 @@ async def _on_ready(
     server: Server, *, settings: Settings, memory: bool, report: str, http: _Control | None, secured: Secure | None
 ) -> None:
     from kwire.cli import announce
-
-    await _make_what_the_start_names(server, settings, secured)
-    if report == "kafka":
-        announce.report_as_kafka(server)
-    elif report == "terminal":
-        url = None if http is None else http.url
-        page = http.page if http is not None else None
-        announce.report_to_terminal(server, [] if memory else _log_directories(settings), url, page)
-        return
-    else:
-        announce.report_to_programs(server)
-    if http is not None and http.url is not None:
-        announce.report_control(http.url, http.page)
-
-
-async def _make_what_the_start_names(server: Server, settings: Settings, secured: Secure | None) -> None:
     from kwire.server.lifecycle import print_lines
 
+    first_user = await _make_what_the_start_names(server, settings, secured)
+    url, page = (None, None) if http is None else (http.url, http.page)
+    if report == "terminal":
+        announce.report_to_terminal(server, [] if memory else _log_directories(settings), url, page)
+    elif report == "kafka":
+        announce.report_as_kafka(server)
+    else:
+        announce.report_to_programs(server)
+    if report != "terminal" and url is not None:
+        announce.report_control(url, page)
+    print_lines(first_user)
+
+
+async def _make_what_the_start_names(server: Server, settings: Settings, secured: Secure | None) -> list[str]:
+    """Create topics and users; returns lines that tell the password of the first user of --secure, once."""
+    if settings.topics:
+        await _create_topics(server, settings)
     if settings.users:
         await _store_users(server, settings)
     elif secured is not None:
-        print_lines(await secured.make_first_user(server))
-    if settings.topics:
-        await _create_topics(server, settings)
+        return await secured.make_first_user(server)
+    return []
 
 
 async def _store_users(server: Server, settings: Settings) -> None:

@@ -39,6 +39,7 @@ Dial: TypeAlias = Callable[[Address], Awaitable[Stream]]
 OpenListener: TypeAlias = Callable[[Address], Address]
 
 _CHECK_S: Final = 10.0
+_UNTIL_REACHED: Final = "clients are served once it answers"
 _ASK_VERSIONS: Final = encode_request(ApiVersionsRequest.KEY, 0, 0, "kwire-proxy", ApiVersionsRequest())
 _MAY_USE_TLS: Final = "it may use TLS: --config needs security.protocol=SSL or SASL_SSL"
 _NAMES: Final = ("name", "topic", "topic_name")
@@ -156,9 +157,10 @@ class Proxy:
             finally:
                 upstream.close()
         except OSError as error:
-            log.warning("cannot connect to node", node=str(node), why=error.strerror or str(error))
+            why = error.strerror or str(error)
+            log.warning("cannot connect to node", node=str(node), why=why, consequence=_UNTIL_REACHED)
         except trio.TooSlowError:
-            log.warning("node does not answer", node=str(node), within_s=_CHECK_S)
+            log.warning("node does not answer", node=str(node), within_s=_CHECK_S, consequence=_UNTIL_REACHED)
         else:
             if not begin or begin[:2] in TLS_RECORDS:
                 log.warning("node refuses the connection", node=str(node), why=_MAY_USE_TLS)

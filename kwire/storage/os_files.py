@@ -94,8 +94,10 @@ class OsFiles:
         return os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links, which Java does not)
 
     def make_directory(self, path: str) -> None:
-        with _Disk(path):
+        try:
             os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            raise StorageFailure(path, f"the directory cannot be created: {error.strerror or error}") from error
 
     def rename(self, path: str, new_path: str) -> None:
         with _Disk(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import ssl
@@ -77,13 +78,18 @@ def test_a_port_that_is_taken_is_one_sentence():
     assert f"another program listens on port {kafka.port}" in ended.stderr
 
 
-def test_an_upstream_that_cannot_be_reached_is_in_the_log():
+def test_a_cluster_that_cannot_be_reached_is_warned_of_before_ready():
     command = [sys.executable, "-m", "kwire", "proxy", "--upstream", "127.0.0.1:1", "--listen", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = subprocess.Popen(command, **both, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     try:
-        while "cannot connect to node" not in (line := process.stderr.readline()):
-            assert line
-        assert "127.0.0.1:1" in line
+        lines = [process.stdout.readline()]
+        while lines[-1] and not lines[-1].startswith("ready "):
+            lines.append(process.stdout.readline())
+        (warning,) = (line for line in lines if "cannot connect to node" in line)
+        assert "node=127.0.0.1:1" in warning
+        assert "clients are served once it answers" in warning
+        assert process.poll() is None
     finally:
         process.kill()
         process.communicate()

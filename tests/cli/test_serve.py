@@ -300,7 +300,7 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
 
     said = refused("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path / "file" / "data"))
 
-    assert said == f"kwire: cannot use {tmp_path}/file/data: Not a directory\n"
+    assert said == f"kwire: cannot use {tmp_path}/file/data: the directory cannot be created: Not a directory\n"
 
 
 def test_a_directory_of_another_node_is_one_sentence(tmp_path):
