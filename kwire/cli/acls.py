@@ -12,7 +12,7 @@ import click
 
 from kwire.acls import Acl, AclFilter
 from kwire.cli.admin import acls as admin
-from kwire.cli.broker_option import asking, broker_options, fail, json_option, print_json
+from kwire.cli.broker_option import BrokerCommands, asking, broker_options, fail, json_option, print_json
 from kwire.security.acl_text import acl_text, read_acls
 
 _GRAMMAR = """\b
@@ -35,12 +35,13 @@ Example:
 
 
 @click.group(
+    cls=BrokerCommands,
     epilog="""\b
 Examples:
   kwire acls add "alice may write topic orders" "alice may describe topic orders"
   kwire acls list
   kwire acls remove "alice may write topic orders"
-"""
+""",
 )
 def acls() -> None:
     """List, add and remove ACLs."""

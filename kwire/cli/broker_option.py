@@ -45,6 +45,24 @@ def broker_options(command: F) -> F:
     )(command)
 
 
+class BrokerCommands(click.Group):
+    """A group of commands with ``broker_options``: one that is given before the command is refused with its place."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            for name, command in sorted(self.commands.items(), key=lambda item: item[0] != "list"):
+                if any(error.option_name in each.opts for each in command.params):
+                    place = f"{ctx.command_path} {name} {error.option_name} ..."
+                    raise click.NoSuchOption(
+                        error.option_name,
+                        f"The option {error.option_name} comes after the command, such as {place}",
+                        ctx=ctx,
+                    ) from None
+            raise
+
+
 def complete_topic(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
     """Complete the name of a topic, for a shell: those of the broker, or none where it does not answer."""
     bootstrap = context.params.get("bootstrap") or os.environ.get(BOOTSTRAP_VARIABLE) or DEFAULT_BOOTSTRAP

@@ -18,7 +18,15 @@ from kwire.cli.admin import share_groups as shares
 from kwire.cli.admin import streams_groups as streams
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.broker_option import asking, broker_options, complete_topic, fail, json_option, print_json
+from kwire.cli.broker_option import (
+    BrokerCommands,
+    asking,
+    broker_options,
+    complete_topic,
+    fail,
+    json_option,
+    print_json,
+)
 from kwire.cli.client import Cluster, no_partition
 from kwire.cli.tables import print_table
 from kwire.cli.topics import missing
@@ -30,11 +38,12 @@ NO_GROUPS = "No groups yet. A consumer creates one: kwire consume messages --gro
 
 
 @click.group(
+    cls=BrokerCommands,
     epilog="""\b
 Examples:
   kwire groups list
   kwire groups describe readers
-"""
+""",
 )
 def groups() -> None:
     """List and describe groups (classic, consumer, share, streams), move their offsets, delete them."""

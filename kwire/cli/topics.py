@@ -15,7 +15,15 @@ import click
 from kwire.cli.admin import configs as admin_configs
 from kwire.cli.admin import topics as admin
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
-from kwire.cli.broker_option import asking, broker_options, complete_topic, fail, json_option, print_json
+from kwire.cli.broker_option import (
+    BrokerCommands,
+    asking,
+    broker_options,
+    complete_topic,
+    fail,
+    json_option,
+    print_json,
+)
 from kwire.cli.client import Cluster
 from kwire.cli.durations import in_milliseconds
 from kwire.cli.tables import print_table
@@ -24,11 +32,12 @@ from kwire.types import uuid_text
 
 
 @click.group(
+    cls=BrokerCommands,
     epilog="""\b
 Examples:
   kwire topics create messages --partitions 3
   kwire topics list
-"""
+""",
 )
 def topics() -> None:
     """List, describe, create, change and delete topics."""

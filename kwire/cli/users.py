@@ -11,7 +11,7 @@ import sys
 import click
 
 from kwire.cli.admin import configs as admin
-from kwire.cli.broker_option import asking, broker_options, fail, json_option, print_json
+from kwire.cli.broker_option import BrokerCommands, asking, broker_options, fail, json_option, print_json
 from kwire.cli.tables import print_table
 from kwire.errors import Code, KafkaError
 
@@ -19,11 +19,12 @@ _MECHANISMS = tuple(admin.SCRAM_MECHANISMS)
 
 
 @click.group(
+    cls=BrokerCommands,
     epilog="""\b
 Examples:
   kwire users add alice
   kwire users list
-"""
+""",
 )
 def users() -> None:
     """List, add and remove users, who log in with SCRAM-SHA-256 or SCRAM-SHA-512.

@@ -19,6 +19,17 @@ from kwire.metadata.configs import broker_keys, group_keys, topic_keys
 PRESENT = [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}")]
 
 
+@pytest.mark.parametrize("command", ["topics", "groups", "users", "acls"])
+@pytest.mark.parametrize("option", ["-b", "--bootstrap-server", "--config"])
+def test_an_option_of_a_broker_before_the_command_is_refused_with_its_place(command, option):
+    ended = CliRunner().invoke(main, [command, option, "x", "list"])
+    assert ended.exit_code == 2
+    assert f"The option {option} comes after the command, such as " in ended.output
+    assert f"{command} list {option} ..." in ended.output
+    other = CliRunner().invoke(main, [command, "--nope", "list"])
+    assert (other.exit_code, "comes after" in other.output) == (2, False)
+
+
 def test_help_lists_the_commands_and_an_example():
     help_text = CliRunner().invoke(main, ["--help"]).output
 
