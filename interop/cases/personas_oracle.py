@@ -37,8 +37,8 @@ KNOWN: tuple[Known, ...] = (
     Known(ALL, r".*", r"rrorMessage: |\.apiKeyMessage: ", "Error messages are those of the newest release."),
     Known(
         BEFORE_4,
-        r"partitions-added-in-batches",
-        r"^AddPartitionsToTxn v[45] ",
+        r"partitions-added-in-batches|partitions-are-added",
+        r"^(AddPartitionsToTxn v[45] |EndTxn v4\.errorCode: 0 / 48|records: )",
         "In versions that brokers use among themselves, a transaction of version 2 needs that feature.",
     ),
     Known(
@@ -85,6 +85,24 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         BEFORE_4,
+        r"offsets-of-members",
+        r"^TxnOffsetCommit v2 (epoch behind|epoch ahead|of an unknown transaction|no transaction)\.",
+        "A later epoch than the transaction's is refused; 3.9 takes its offsets, and then refuses the former epoch.",
+    ),
+    Known(
+        BEFORE_4,
+        r"transactional-offsets-and-other-changes",
+        r"^(OffsetDelete|DescribeGroups|DeleteGroups) v\d pending\.",
+        "A group that has only offsets of an open transaction is not there yet, as since 4.0; in 3.9 it is.",
+    ),
+    Known(
+        BEFORE_4,
+        r"list-offsets-refused",
+        r"^ListOffsets v\d a partition twice\.",
+        "A partition that ListOffsets names twice is refused once; before 4.0 twice.",
+    ),
+    Known(
+        BEFORE_4,
         r"group-requests-that-repeat",
         r"^(DescribeGroups|DeleteGroups) ",
         "A group without members whose last offset was deleted is still there, as since 4.0; before, it was gone.",
@@ -111,7 +129,7 @@ KNOWN: tuple[Known, ...] = (
         ("4.0",),
         r"life-of-a-consumer-group|consumer-heartbeats-(refused|to-other-kinds-of-groups)|two-members-of-a-consumer-group|"
         r"static-members-of-a-consumer-group|offsets-of-a-consumer-group|a-consumer-group-follows-its-topics",
-        r"[eE]poch: \d / \d$",
+        r"([eE]poch|generationId): \d / \d$",
         "The epochs of a consumer group begin at 2, as since 4.1; in 4.0 at 1.",
     ),
     Known(
@@ -125,6 +143,48 @@ KNOWN: tuple[Known, ...] = (
         r"offsets-of-a-consumer-group",
         r"^OffsetCommit v\d+ as before, what it kept\..*errorCode: 113 / 0$",
         "A commit with an epoch that the member had before is accepted for what it kept (KIP-1251).",
+    ),
+    Known(
+        ("4.0",),
+        r"a-consumer-group-follows-its-topics",
+        r"^ConsumerGroupDescribe v1 none\..*\.assignment\.topicPartitions: \[\] / ",
+        "A member is described with the partitions that it has not given up yet; 4.0 left them out.",
+    ),
+    Known(
+        ("4.0",),
+        r"produce-outside-of-the-transaction",
+        r"^(Produce v12 (not added, later sequence|first of a partition)\.|DescribeProducers v0\..*partitions\[1\]\.)",
+        "A producer's first batch in a transaction of version 2 must have sequence 0; 4.0 took any.",
+    ),
+    Known(
+        ("4.3",),
+        r"(life-of|offsets-of)-a-(share|streams)-group",
+        r"assignmentEpoch: \d / \d$",
+        "The epoch of an assignment counts a group without members.",
+    ),
+    Known(
+        ("4.3",),
+        r"states-of-share-partitions",
+        r"^\w+ShareGroupState(Summary)? v\d (epoch|leader|state|a count and start|at version) (-1|0)\.",
+        "In versions that brokers use among themselves, the state of a share partition is checked as since 4.4.",
+    ),
+    Known(
+        ("4.3",),
+        r"share-sessions|share-partitions-after-deletion-of-records",
+        r"^Share\w+ v2 (an unknown topic|no topic id|partition 7|after errors|a topic that was deleted)",
+        "A share session lives on when it names a topic that does not exist; 4.3 ends it with UNKNOWN_SERVER_ERROR.",
+    ),
+    Known(
+        ("4.3",),
+        r".*streams.*|topologies-and-the-topics-that-exist",
+        r"^StreamsGroupHeartbeat v0 .*\.taskOffsetIntervalMs: 0 / 60000$",
+        "The interval of task offsets is answered, which 4.3 leaves at 0.",
+    ),
+    Known(
+        ("4.3",),
+        r"static-members-of-a-streams-group",
+        r"",
+        "Streams groups have static members, as since 4.4; 4.3 refuses them.",
     ),
     Known(
         ("4.3",),

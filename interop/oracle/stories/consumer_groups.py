@@ -220,6 +220,7 @@ def consumer_heartbeats_to_other_kinds_of_groups(ask: Asker) -> None:
     say(ask, empty, MEMBER, 0, "joins", **first_of(topic))
     say(ask, empty, MEMBER, -1, "leaves")
     joined(ask, empty, protocols=(("range", subscription(topic)),))
+    ask.wait_for_metadata()  # a description shows what is committed, and the join was answered before
     look(ask, empty, "a classic group now")
 
 
