@@ -324,7 +324,25 @@ async def test_the_level_of_the_log_can_be_read_and_set(client):
                     resources=[describe.DescribeConfigsResource(resource_type=8, resource_name="1")],
                 ),
             )
-            assert [(one.name, one.value) for one in response.results[0].configs] == [("root", level)]
+            (root,) = response.results[0].configs
+            assert (root.name, root.value, root.read_only, root.is_sensitive) == ("root", level, False, False)
+    finally:
+        logs.set_level(before)
+
+
+async def test_a_log_level_that_is_only_validated_is_not_set(client):
+    from kwire.broker import logs
+
+    alter = m.IncrementalAlterConfigsRequest
+    before = logs.level()
+    resource = alter.AlterConfigsResource(
+        resource_type=ResourceType.BROKER_LOGGER,
+        resource_name="1",
+        configs=[alter.AlterableConfig(name="root", config_operation=0, value="ERROR")],
+    )
+    try:
+        answer = await client.call(1, alter(resources=[resource], validate_only=True))
+        assert (answer.responses[0].error_code, logs.level()) == (Code.NONE, before)
     finally:
         logs.set_level(before)
 

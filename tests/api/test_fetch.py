@@ -184,6 +184,17 @@ async def test_a_partition_that_does_not_exist_waits_with_the_others_and_is_answ
     assert answers == [(0, Code.NONE), (7, Code.UNKNOWN_TOPIC_OR_PARTITION)]
 
 
+async def test_a_fetch_waits_for_no_more_than_min_bytes(client):
+    topic_id = await client.create_topic("a")
+    nothing = await fetch(client, topic_id, (0, 0), min_bytes=0, max_wait_ms=100)
+    assert not nothing.responses[0].partitions[0].records
+    await produce(client, topic_id, b"1")
+    records = (await fetch(client, topic_id, (0, 0))).responses[0].partitions[0].records
+    again = await fetch(client, topic_id, (0, 0), min_bytes=len(records), max_wait_ms=100)
+    assert again.responses[0].partitions[0].records == records
+    assert client.waits == 0
+
+
 async def test_a_topic_that_is_deleted_while_a_fetch_waits_ends_the_wait(client, broker, nursery):
     deleted, other = await client.create_topic("a"), await client.create_topic("b")
     request = fetch_request(deleted, (0, 0), max_wait_ms=60_000)

@@ -2,8 +2,10 @@
 
 import pytest
 from streaming import Endpoint, StreamsPeer, Subtopology, TaskIds, TopicInfo, counting, stateless, topology
+from test_authorization import deny
 
 from kwire.errors import Code
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import (
     ConsumerGroupHeartbeatRequest,
     DeleteGroupsRequest,
@@ -38,6 +40,30 @@ async def test_a_member_gets_all_tasks_once_the_changelog_exists(broker):
     assert (group.group_state, group.assignor_name, group.topology.epoch) == ("Stable", "sticky", 0)
     (changelog,) = group.topology.subtopologies[0].state_changelog_topics
     assert (changelog.name, changelog.partitions) == ("app-counts-changelog", 2)
+
+
+SUBTOPOLOGY = Subtopology(
+    subtopology_id="0",
+    source_topics=["t"],
+    repartition_sink_topics=["app-sink-repartition"],
+    repartition_source_topics=[TopicInfo(name="app-source-repartition", partitions=1)],
+    state_changelog_topics=[TopicInfo(name="app-counts-changelog")],
+)
+
+
+@pytest.mark.parametrize(
+    "hidden", ["t", "app-sink-repartition", "app-source-repartition", "app-counts-changelog", "other"]
+)
+async def test_a_group_is_described_if_each_topic_of_its_topology_may_be(broker, hidden):
+    member = StreamsPeer(broker)
+    await member.create("t")
+    await member.join(SUBTOPOLOGY)
+    broker.authorizer = deny(Operation.DESCRIBE, ResourceType.TOPIC, hidden)
+    group = await member.described()
+    if hidden == "other":
+        assert (group.error_code, len(group.members)) == (Code.NONE, 1)
+    else:
+        assert (group.error_code, group.members) == (Code.TOPIC_AUTHORIZATION_FAILED, [])
 
 
 async def test_a_description_of_the_topology_is_not_stored(broker):
