@@ -203,8 +203,8 @@ async def test_many_offsets_are_committed_and_fetched(broker, client, count):
         answer = await yielding.call(8, wanted)
         assert [topic.name for topic in answer.groups[0].topics] == ["a"]
         assert offsets_of(answer) == expected
-    assert offsets_of(await yielding.call(8, fetch_offsets("nobody"))) == {}
-    assert offsets_of(await yielding.call(8, fetch_offsets("nobody", [0]))) == {0: -1}
+    assert offsets_of(await yielding.call(8, fetch_offsets("unknown-group"))) == {}
+    assert offsets_of(await yielding.call(8, fetch_offsets("unknown-group", [0]))) == {0: -1}
 
 
 async def test_a_topic_in_pieces_gets_no_offsets_of_the_topic_before(client):
@@ -264,5 +264,5 @@ async def test_many_offsets_are_deleted(broker, client):
     answer = await yielding.call(0, request(group_id="g", topics=topics))
     assert {one.error_code for one in answer.topics[0].partitions} == {Code.NONE}
     assert offsets_of(await yielding.call(8, fetch_offsets("g"))) == {0: 0}
-    answer = await yielding.call(0, request(group_id="nobody", topics=[]))
+    answer = await yielding.call(0, request(group_id="unknown-group", topics=[]))
     assert answer.error_code == Code.GROUP_ID_NOT_FOUND
