@@ -22,7 +22,7 @@ async def handle(context: Context, request: HeartbeatRequest) -> HeartbeatRespon
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         machine = await broker.groups.machine(context, request.group_id)
-        if machine.consumer.has_members(request.group_id):
+        if machine.has_consumer_members(request.group_id):
             code = await _consumer_heartbeat(context, request)
         else:
             code = machine.heartbeat(

@@ -13,6 +13,7 @@ from __future__ import annotations
 from kwire.api.pacing import paced
 from kwire.api.share_deletion import delete_states
 from kwire.broker.requests.context import Context
+from kwire.coordinators.group.group import SHARE
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DeleteGroupsRequest, DeleteGroupsResponse
@@ -32,7 +33,7 @@ async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroups
 async def _delete_share_states(context: Context, group_id: str) -> None:
     """Delete what the share coordinator has of a share group, before the group is deleted."""
     machine = await context.broker.groups.machine(context, group_id)
-    if machine.share.find(group_id) is None:
+    if machine.kind_of(group_id) != SHARE:
         return
     partitions = await context.broker.groups.submit(
         context,

@@ -70,6 +70,7 @@ async def _heartbeat(context: Context, request: ConsumerGroupHeartbeatRequest) -
         may_lack_id=context.api_version < _OWN_MEMBER_ID_SINCE,
         may_describe=partial(may_describe, audited=False),
     )
+    await groups.load_kind("consumer")
     answer: HeartbeatAnswer = await groups.submit(
         context,
         request.group_id,

@@ -36,6 +36,7 @@ async def handle(context: Context, request: ConsumerGroupDescribeRequest) -> Con
 
 
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
+    await context.broker.groups.load_kind("consumer")
     machine = await context.broker.groups.machine(context, group_id)
     group: DescribedConsumerGroup = machine.consumer.describe(group_id)
     check_visible(context, _topics(context, group))

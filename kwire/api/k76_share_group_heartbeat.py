@@ -54,6 +54,7 @@ async def _heartbeat(context: Context, request: ShareGroupHeartbeatRequest) -> H
         client_id=context.client_id or "",
         client_host=context.client.java_host,
     )
+    await context.broker.groups.load_kind("share")
     answer: HeartbeatAnswer = await context.broker.groups.submit(
         context,
         request.group_id,

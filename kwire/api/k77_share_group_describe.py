@@ -25,6 +25,7 @@ async def handle(context: Context, request: ShareGroupDescribeRequest) -> ShareG
 
 
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
+    await context.broker.groups.load_kind("share")
     machine = await context.broker.groups.machine(context, group_id)
     group = machine.share.describe(group_id)
     members = [_member(context, each) async for each in paced(context, group.members)]

@@ -14,7 +14,6 @@ topology (KIP-1331): never, as this broker does not store it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from kwire.api.modern_groups import refused
@@ -74,6 +73,7 @@ async def _heartbeat(context: Context, request: StreamsGroupHeartbeatRequest) ->
             # As Apache Kafka answers what it does not expect.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
     command = _command(context, request, topology)
+    await context.broker.groups.load_kind("streams")
     answer: HeartbeatAnswer = await context.broker.groups.submit(
         context,
         request.group_id,
@@ -82,7 +82,7 @@ async def _heartbeat(context: Context, request: StreamsGroupHeartbeatRequest) ->
     if not answer.missing:
         return answer
     statuses = await create_internal_topics(context, answer.missing, answer.statuses)
-    return replace(answer, statuses=statuses)
+    return answer._replace(statuses=statuses)
 
 
 def check_served(context: Context) -> None:

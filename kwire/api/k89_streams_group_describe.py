@@ -45,6 +45,7 @@ async def handle(context: Context, request: StreamsGroupDescribeRequest) -> Stre
 
 
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
+    await context.broker.groups.load_kind("streams")
     machine = await context.broker.groups.machine(context, group_id)
     group: DescribedStreamsGroup = machine.streams.describe(group_id)
     check_visible(context, _topics(group))

@@ -43,6 +43,7 @@ async def handle(context: Context, request: DescribeShareGroupOffsetsRequest) ->
 
 
 async def _all(context: Context, group_id: str) -> list[Topic]:
+    await context.broker.groups.load_kind("share")
     machine = await context.broker.groups.machine(context, group_id)
     states = machine.share.states(group_id)
     topics = []

@@ -9,7 +9,7 @@ exist. The states of records in flight or delivered behind the old start are dro
 from __future__ import annotations
 
 from kwire.api.pacing import paced
-from kwire.broker.coordination.group_machines import initialize_states
+from kwire.broker.coordination.group_actions import initialize_states
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import InitializeStates
 from kwire.errors import Code, KafkaError
@@ -72,6 +72,7 @@ async def _alter(context: Context, request: AlterShareGroupOffsetsRequest) -> li
 
 async def _set(context: Context, group_id: str, starts: dict[str, dict[int, int]]) -> KafkaError | None:
     groups = context.broker.groups
+    await groups.load_kind("share")
     action: InitializeStates = await groups.submit(
         context,
         group_id,

@@ -53,6 +53,7 @@ async def _delete(context: Context, request: DeleteShareGroupOffsetsRequest) -> 
             )
         else:
             wanted[known.id] = name
+    await context.broker.groups.load_kind("share")
     found: dict[Uuid, frozenset[int]] = await context.broker.groups.submit(
         context,
         group_id,

@@ -192,9 +192,9 @@ async def test_a_restart_keeps_groups_and_offsets_and_restarts_sessions(start):
     async with start() as broker:
         assert await committed(broker, group="other") == 5
         assert await state(broker) == "Stable"
-        await pass_ms(broker, 5900)
+        await pass_ms(broker, 3000)
         assert await state(broker) == "Stable"
-        await pass_ms(broker, 200)
+        await pass_ms(broker, 3000)
         assert await state(broker) == "Empty"
 
 

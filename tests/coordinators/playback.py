@@ -128,7 +128,7 @@ class Playback:
         self._uncommitted: deque[tuple[int, Effects]] = deque()
         self._tickets = 0
         self.machine: Any = make()
-        self.run_action: Callable[[object], None] = lambda action: self.lines.append(f"order {show_value(action)}")
+        self.run_action: Callable[[object], None] = lambda action: self.lines.append(f"order {show_answer(action)}")
         self.apply(lambda machine, now_ms: machine.loaded(self.metadata, now_ms))
 
     def ticket(self) -> int:
@@ -154,7 +154,7 @@ class Playback:
     def ask(self, question: Callable[..., object], *args: Any, **values: Any) -> None:
         """A command that answers at once."""
         try:
-            self.lines.append(show_value(question(*args, **values)))
+            self.lines.append(show_answer(question(*args, **values)))
         except KafkaError as error:
             self.lines.append(f"refused {error}")
 
@@ -265,7 +265,7 @@ class Playback:
 
     def _conclude(self, effects: Effects) -> None:
         for reply in effects.replies:
-            self.lines.append(f"#{reply.ticket} {show_value(reply.result)}")
+            self.lines.append(f"#{reply.ticket} {show_answer(reply.result)}")
         if effects.follow_up is not None:
             self._step(lambda: self.machine.on_append_result(effects.follow_up, None, self.now_ms))
         for action in effects.actions:
@@ -312,17 +312,20 @@ def _stamp(effects: Effects) -> str:
     return "" if effects.producer is None else f" (producer {effects.producer.producer_id})"
 
 
+def show_answer(value: object) -> str:
+    """An answer as a transcript has it: a named tuple as a dataclass would be, the rest as ``show_value``."""
+    if not isinstance(value, tuple) or not hasattr(value, "_fields"):
+        return show_value(value)
+    defaults = value._field_defaults
+    held = zip(value._fields, value, strict=True)
+    return _show_fields(value, ((name, each, defaults.get(name, dataclasses.MISSING)) for name, each in held))
+
+
 def show_value(value: object) -> str:  # noqa: PLR0911
     """A value as a transcript has it: dataclasses without fields that hold their default, the rest without quotes."""
     if dataclasses.is_dataclass(value):
-        parts = [type(value).__name__]
-        for field in dataclasses.fields(value):
-            held = getattr(value, field.name)
-            if field.default is dataclasses.MISSING:
-                parts.append(show_value(held))
-            elif held != field.default:
-                parts.append(f"{field.name}={show_value(held)}")
-        return " ".join(parts)
+        fields = dataclasses.fields(value)
+        return _show_fields(value, ((field.name, getattr(value, field.name), field.default) for field in fields))
     match value:
         case Enum():
             return value.name
@@ -338,6 +341,16 @@ def show_value(value: object) -> str:  # noqa: PLR0911
             return "{" + ", ".join(sorted(show_value(each) for each in value)) + "}"
         case _:
             return str(value)
+
+
+def _show_fields(value: object, fields: Iterable[tuple[str, object, object]]) -> str:
+    parts = [type(value).__name__]
+    for name, held, default in fields:
+        if default is dataclasses.MISSING:
+            parts.append(show_value(held))
+        elif held != default:
+            parts.append(f"{name}={show_value(held)}")
+    return " ".join(parts)
 
 
 def play(

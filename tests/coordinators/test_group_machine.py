@@ -258,7 +258,7 @@ class GroupMachine(RuleBasedStateMachine):
     @invariant()
     def groups_are_in_order(self):
         for group_id, group in self.machine.classic.live.items():
-            check_group(group_id, group, self.playback.timers, self.playback.now_ms)
+            check_group(group_id, group, self.playback.timers, self.playback.now_ms, is_held=self.playback.is_held)
 
     @invariant()
     def questions_are_answered_from_what_is_committed(self):
@@ -294,7 +294,7 @@ def check_described(described, durable):
         assert not durable.members
 
 
-def check_group(group_id, group, timers, now_ms):
+def check_group(group_id, group, timers, now_ms, *, is_held):
     members = group.members
     assert all(member_id == member.member_id for member_id, member in members.items())
     assert group.joining_count == sum(member.join_ticket is not None for member in members.values())
@@ -310,7 +310,9 @@ def check_group(group_id, group, timers, now_ms):
         assert ("join", group_id) in timers
         assert not any(member.sync_ticket for member in members.values())
     if group.state in {State.COMPLETING_REBALANCE, State.STABLE}:
-        assert not any(member.join_ticket for member in members.values())
+        # A static member that returns waits with its JoinGroup until its record is committed.
+        joining = [member for member in members.values() if member.join_ticket]
+        assert not joining or (is_held and all(member.is_static for member in joining))
         assert all(member.metadata(group.protocol_name) is not None for member in members.values())
     if group.state is State.STABLE:
         assert not any(member.sync_ticket for member in members.values())

@@ -275,7 +275,7 @@ class Runtime(Generic[M]):
         for index, partition in list(self._partitions.of_topic(self.topic).items()):
             await trio.lowlevel.checkpoint()
             if self._is_ours(partition):
-                await self._import_modules()
+                await self._import_for_stored()
             self._load_if_stored(index)
 
     def start_task(self, shard: Shard[M], task: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
@@ -315,10 +315,8 @@ class Runtime(Generic[M]):
         partition = self._partitions.of_topic(self.topic).get(index)
         if partition is not None and partition.role is Role.LEADER:
             # Before the start is done, ``load_stored`` loads them.
-            if self._nursery is not None and self._modules:
+            if self._nursery is not None and self._holds_anything(partition):
                 self._nursery.start_soon(self._import_and_load, index)
-            elif self._nursery is not None:
-                self._load_if_stored(index)
             return
         shard = self._shards.get(index) or (self._loading[index].shard if index in self._loading else None)
         if shard is not None:
@@ -326,8 +324,12 @@ class Runtime(Generic[M]):
             self._unload(shard)
 
     async def _import_and_load(self, index: int) -> None:
-        await self._import_modules()
+        await self._import_for_stored()
         self._load_if_stored(index)
+
+    async def _import_for_stored(self) -> None:
+        """Import whatever stored records may need, in steps."""
+        await self._import_modules()
 
     def marker_appended(self, index: int, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:
         """A marker that ends the transaction of ``producer`` was appended to this partition, below ``end_offset``."""

@@ -4,9 +4,6 @@ Responsible for: the values that cross between the API handlers and the machine.
 (where a KIP gives a version its own meaning, the handler sets a field) and how a group works.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from kwire.errors import Code
@@ -15,8 +12,7 @@ from kwire.types import ZERO_UUID, Uuid
 Protocols: TypeAlias = tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupConfig:
+class GroupConfig(NamedTuple):
     """The broker's settings for groups, under the names of the settings. What a group may override is not here."""
 
     initial_rebalance_delay_ms: int = 3000
@@ -42,8 +38,7 @@ class GroupConfig:
     streams_fast_heartbeats: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class JoinGroup:
+class JoinGroup(NamedTuple):
     """``member_id`` is empty for a new member: it gets its instance or client id and ``random_suffix``.
 
     ``member_id_required``: a new member without an instance id must join a second time with its id (KIP-394).
@@ -74,8 +69,7 @@ class JoinedMember(NamedTuple):
     metadata: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(NamedTuple):
     """The answer to JoinGroup, refusals included: they carry the member id too. Only the leader gets ``members``."""
 
     member_id: str
@@ -88,8 +82,7 @@ class Joined:
     members: tuple[JoinedMember, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SyncGroup:
+class SyncGroup(NamedTuple):
     group_id: str
     generation_id: int
     member_id: str
@@ -99,16 +92,14 @@ class SyncGroup:
     assignments: tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Synced:
+class Synced(NamedTuple):
     error: Code = Code.NONE
     protocol_type: str | None = None
     protocol_name: str | None = None
     assignment: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class LeavingMember:
+class LeavingMember(NamedTuple):
     """An empty ``member_id`` with an instance id is an administrator's removal of a static member."""
 
     member_id: str
@@ -132,8 +123,7 @@ class OffsetToCommit(NamedTuple):
     metadata: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CommitOffsets:
+class CommitOffsets(NamedTuple):
     """``generation_id`` is -1, with no member id, from a client that is not a member.
 
     ``retention_ms`` is -1 for the broker's own retention. ``unknown_group`` is the error for a member of a group that
@@ -151,8 +141,7 @@ class CommitOffsets:
     has_member_epoch: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedOffset:
+class CommittedOffset(NamedTuple):
     """``record_offset`` is its offset in the log of the group's partition. ``expire_ms`` -1: no expiry of its own."""
 
     offset: int
@@ -190,8 +179,7 @@ class DescribedMember(NamedTuple):
     assignment: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class DescribedGroup:
+class DescribedGroup(NamedTuple):
     group_id: str
     state: str
     protocol_type: str

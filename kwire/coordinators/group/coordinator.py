@@ -5,8 +5,9 @@ describe, delete). Must not depend on: the log, clocks, requests, how a kind of 
 
 Every kind of group is a ``GroupKind``: ``classic``, ``consumer``, ``share`` and ``streams``. A group id belongs to the
 kind that finds a group of it (``_find``); records and timers carry the name of their kind. A command of one kind is a
-method of that kind (``machine.consumer.heartbeat``). A group that only ever committed offsets has no record of its own;
-it is an empty classic group without a protocol type.
+method of that kind (``machine.consumer.heartbeat``). The kinds other than classic are made, and their modules imported,
+at their first use: most brokers have groups of one kind only. A group that only ever committed offsets has no record
+of its own; it is an empty classic group without a protocol type.
 
 Commands see the state as it is written; ``fetch_offsets``, ``list_groups`` and ``describe`` answer what is committed.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from kwire.coordinators.group.classic.group import ClassicGroup
 from kwire.coordinators.group.classic.groups import ClassicGroups
@@ -31,19 +32,20 @@ from kwire.coordinators.group.commands import (
     ListedGroup,
     SyncGroup,
 )
-from kwire.coordinators.group.consumer.group import KIND as CONSUMER
-from kwire.coordinators.group.consumer.groups import ConsumerGroups
-from kwire.coordinators.group.group import Group, GroupKind, ModernKind, Retention
+from kwire.coordinators.group.group import CONSUMER, SHARE, STREAMS, Group, GroupKind, ModernKind, Retention
 from kwire.coordinators.group.offsets import Offsets, TopicToFetch
 from kwire.coordinators.group.records import GroupEntry, ModernEntry, OffsetEntry, read_record
-from kwire.coordinators.group.share.group import KIND as SHARE
-from kwire.coordinators.group.share.groups import ShareGroups
-from kwire.coordinators.group.streams.group import KIND as STREAMS
-from kwire.coordinators.group.streams.groups import StreamsGroups
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp, Record
 from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code, KafkaError
 from kwire.types import ZERO_UUID, Uuid
+
+if TYPE_CHECKING:  # imported at the first use of each kind
+    from kwire.coordinators.group.consumer.groups import ConsumerGroups
+    from kwire.coordinators.group.share.groups import ShareGroups
+    from kwire.coordinators.group.streams.groups import StreamsGroups
+
+K = TypeVar("K", bound=ModernKind)
 
 _RETENTION_TIMER = ("retention",)
 _DELETED_TOPICS_TIMER = ("deleted topics",)
@@ -72,16 +74,56 @@ class GroupCoordinator:
         self.timeline = Timeline()
         self.offsets = Offsets(self.timeline)
         self.classic = ClassicGroups(config, self.timeline)
-        self.consumer = ConsumerGroups(config, self.timeline, classic=self.classic, find_any=self._find)
-        self.share = ShareGroups(config, self.timeline, find_any=self._find)
-        self.streams = StreamsGroups(config, self.timeline, find_any=self._find)
-        # By the names that their records and timers carry.
-        self._modern: dict[str, ModernKind] = {CONSUMER: self.consumer, SHARE: self.share, STREAMS: self.streams}
+        self._consumer: ConsumerGroups | None = None
+        self._share: ShareGroups | None = None
+        self._streams: StreamsGroups | None = None
+        # Those that were made, by the names that their records and timers carry.
+        self._modern: dict[str, ModernKind] = {}
         # A group id is of one kind; the classic groups include those that have offsets only.
-        self._kinds: tuple[GroupKind, ...] = (self.classic, *self._modern.values())
+        self._kinds: tuple[GroupKind, ...] = (self.classic,)
+        self._metadata: ClusterMetadata | None = None  # until it is loaded
         # The groups that a pass for expired offsets has not checked yet.
         self._to_expire: list[str] = []
         self._topic_deletions: deque[_TopicDeletion] = deque()
+
+    # Kinds
+
+    @property
+    def consumer(self) -> ConsumerGroups:
+        """The consumer groups, made at the first use."""
+        if self._consumer is None:
+            from kwire.coordinators.group.consumer.groups import ConsumerGroups  # noqa: PLC0415
+
+            made = ConsumerGroups(self.config, self.timeline, classic=self.classic, find_any=self._find)
+            self._consumer = self._added(CONSUMER, made)
+        return self._consumer
+
+    @property
+    def share(self) -> ShareGroups:
+        """The share groups, made at the first use."""
+        if self._share is None:
+            from kwire.coordinators.group.share.groups import ShareGroups  # noqa: PLC0415
+
+            self._share = self._added(SHARE, ShareGroups(self.config, self.timeline, find_any=self._find))
+        return self._share
+
+    @property
+    def streams(self) -> StreamsGroups:
+        """The streams groups, made at the first use."""
+        if self._streams is None:
+            from kwire.coordinators.group.streams.groups import StreamsGroups  # noqa: PLC0415
+
+            self._streams = self._added(STREAMS, StreamsGroups(self.config, self.timeline, find_any=self._find))
+        return self._streams
+
+    def has_consumer_members(self, group_id: str) -> bool:
+        """Whether this is a consumer group with members."""
+        return self._consumer is not None and self._consumer.has_members(group_id)
+
+    def kind_of(self, group_id: str) -> str | None:
+        """The kind of a group, None if there is none of that id."""
+        group = self._find(group_id)
+        return None if group is None else group.kind
 
     # Members
 
@@ -104,7 +146,7 @@ class GroupCoordinator:
 
     def sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
         """The reply is a ``Synced``."""
-        if self.consumer.has_members(command.group_id):
+        if self.has_consumer_members(command.group_id):
             return self.consumer.classic_sync(command, ticket=ticket, now_ms=now_ms)
         return self.classic.sync(command, ticket=ticket, now_ms=now_ms)
 
@@ -116,7 +158,7 @@ class GroupCoordinator:
 
     def leave(self, group_id: str, members: Iterable[LeavingMember], *, ticket: int, now_ms: int) -> Effects:
         """The reply is a list of ``LeftMember``."""
-        if self.consumer.has_members(group_id):
+        if self.has_consumer_members(group_id):
             return self.consumer.classic_leave(group_id, members, ticket=ticket, now_ms=now_ms)
         return self.classic.leave(group_id, members, ticket=ticket, now_ms=now_ms)
 
@@ -125,7 +167,7 @@ class GroupCoordinator:
 
         KafkaError(GROUP_ID_NOT_FOUND) for a group without members.
         """
-        if self.consumer.has_members(group_id):
+        if self.has_consumer_members(group_id):
             return self.consumer.rebalance(group_id, ticket=ticket, now_ms=now_ms)
         return self.classic.rebalance(group_id, ticket=ticket, now_ms=now_ms)
 
@@ -262,7 +304,7 @@ class GroupCoordinator:
             case ModernEntry() as entry:
                 if value is not None:
                     self._replace_offsets_only(entry.group_id)
-                self._modern[entry.kind].replay(entry)
+                (self._modern.get(entry.kind) or self._kind(entry.kind)).replay(entry)
 
     def _is_modern(self, group_id: str) -> bool:
         return any(kind.find(group_id) for kind in self._modern.values())
@@ -291,6 +333,7 @@ class GroupCoordinator:
             restarted = kind.loaded(metadata, now_ms)
             effects.records += restarted.records
             effects.timers += restarted.timers
+        self._metadata = metadata
         return effects
 
     def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
@@ -354,6 +397,25 @@ class GroupCoordinator:
         return effects
 
     # Helpers
+
+    def _kind(self, name: str) -> ModernKind:
+        if name == CONSUMER:
+            return self.consumer
+        if name == SHARE:
+            return self.share
+        assert name == STREAMS, name
+        return self.streams
+
+    def _added(self, name: str, made: K) -> K:
+        """Add a kind that has no groups yet."""
+        if self._metadata is not None:
+            loaded = made.loaded(self._metadata, now_ms=0)
+            assert not loaded.records
+            assert not loaded.timers
+        self._modern[name] = made
+        self._modern = {each: self._modern[each] for each in (CONSUMER, SHARE, STREAMS) if each in self._modern}
+        self._kinds = (self.classic, *self._modern.values())
+        return made
 
     def _find(self, group_id: str) -> Group | None:
         for kind in self._kinds:

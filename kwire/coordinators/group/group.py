@@ -13,12 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
 from kwire.coordinators.group.records import ModernEntry
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, Record
 from kwire.errors import Code
+
+# The names of the newer kinds, as ListGroups, records and timers have them.
+CONSUMER: Final = "consumer"
+SHARE: Final = "share"
+STREAMS: Final = "streams"
 
 
 class Retention(Enum):

@@ -12,8 +12,6 @@ where the client asked for a retention of its own (versions 2-4 of OffsetCommit)
 newer kinds at version 0.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, TypeAlias

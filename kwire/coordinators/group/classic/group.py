@@ -13,8 +13,6 @@ A restart keeps the last ``GroupMetadataValue`` in the log, written when a group
 is rebalancing when the broker stops has its state from before the rebalance afterwards.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
@@ -78,7 +76,7 @@ class Member:
         """Whether a parked request shows that the member is alive; it sends no heartbeats until the answer."""
         return not self.is_new and (self.join_ticket is not None or self.sync_ticket is not None)
 
-    def copy(self) -> Member:
+    def copy(self) -> "Member":
         # Written out, as dataclasses.replace takes five times as long, and a group has many members.
         return Member(
             self.member_id,
@@ -148,7 +146,7 @@ class ClassicGroup:
     _unshared: set[str] = field(default_factory=set)
 
     @classmethod
-    def from_record(cls, group_id: str, value: GroupMetadataValue) -> ClassicGroup:
+    def from_record(cls, group_id: str, value: GroupMetadataValue) -> "ClassicGroup":
         """The group of its last record."""
         group = cls(
             group_id,
@@ -198,7 +196,7 @@ class ClassicGroup:
             ],
         )
 
-    def copy(self) -> ClassicGroup:
+    def copy(self) -> "ClassicGroup":
         """A copy that shares its members with this group until ``change``."""
         self._unshared.clear()
         return replace(

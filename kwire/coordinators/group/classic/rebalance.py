@@ -8,9 +8,8 @@ leader sends the assignments, the other members ask for theirs; it ends with the
 none is removed after the rebalance timeout.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from kwire.coordinators.group.classic.group import ClassicGroup, Member, State
 from kwire.coordinators.group.commands import GroupConfig, Joined, JoinedMember, Synced
@@ -23,8 +22,7 @@ from kwire.errors import Code
 NO_JOIN_RETRY_MS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class AssignmentStored:
+class AssignmentStored(NamedTuple):
     """Follow-up of the leader's SyncGroup."""
 
     group_id: str
@@ -32,8 +30,7 @@ class AssignmentStored:
     assignments: dict[str, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class StaticMemberStored:
+class StaticMemberStored(NamedTuple):
     """Follow-up of a static member's return to a stable group."""
 
     group_id: str

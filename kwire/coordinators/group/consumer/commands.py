@@ -4,17 +4,15 @@ Responsible for: the values that cross between the API handlers and the machine.
 how a group works.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from kwire.coordinators.group.modern.assignment import Partitions
 from kwire.types import Uuid
 
 
-@dataclass(frozen=True, slots=True)
-class ConsumerHeartbeat:
+class ConsumerHeartbeat(NamedTuple):
     """ConsumerGroupHeartbeat. None: the field was left out, and its last value counts.
 
     ``member_epoch``: 0 joins, -1 leaves, -2 leaves for a while (static members). ``new_member_id`` is for a member
@@ -44,8 +42,7 @@ class ConsumerHeartbeat:
         return self.rebalance_timeout_ms != -1 and has_subscription and self.owned is not None
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatAnswer:
+class HeartbeatAnswer(NamedTuple):
     """``assignment`` None: it has not changed."""
 
     member_id: str
@@ -79,8 +76,7 @@ class DescribedConsumerGroup:
     members: tuple[DescribedConsumer, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveRegexes:
+class ResolveRegexes(NamedTuple):
     """An action: find the topics that match each expression and that the client may see.
 
     ``ConsumerGroups.resolved`` gets them, or None if that failed.

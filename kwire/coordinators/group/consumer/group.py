@@ -29,12 +29,13 @@ from kwire.coordinators.group.consumer.state import (
     subscribed_topics,
     target_epoch_tombstone,
 )
+from kwire.coordinators.group.group import CONSUMER
 from kwire.coordinators.group.modern.assignment import NO_PARTITIONS, Partitions
 from kwire.coordinators.group.modern.view import GroupView
 from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError
 
-KIND = "consumer"
+KIND = CONSUMER
 
 
 class ConsumerGroup(GroupView[Member, Target]):

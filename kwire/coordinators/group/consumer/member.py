@@ -6,8 +6,6 @@ Responsible for: ``Member`` and its two records. Must not depend on: the group, 
     type 8  ConsumerGroupCurrentMemberAssignment     its epochs, its state, what it owns and what it must revoke
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum

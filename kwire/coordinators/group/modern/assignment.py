@@ -7,8 +7,6 @@ An assignor is a pure function ``(GroupSpec) -> {member id: Partitions}``. The m
 anything; a member that is missing gets nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias

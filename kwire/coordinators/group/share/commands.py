@@ -3,10 +3,7 @@
 Responsible for: the values. Must not depend on: requests, how a group works.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from kwire.coordinators.group.modern.assignment import Partitions
@@ -15,8 +12,7 @@ from kwire.types import Uuid
 LEAVE_EPOCH = -1
 
 
-@dataclass(frozen=True, slots=True)
-class ShareHeartbeat:
+class ShareHeartbeat(NamedTuple):
     """``topics`` and ``rack_id`` None: not changed."""
 
     group_id: str
@@ -54,8 +50,7 @@ class DescribedShareGroup(NamedTuple):
     members: list[DescribedMember]
 
 
-@dataclass(frozen=True, slots=True)
-class InitializeStates:
+class InitializeStates(NamedTuple):
     """An action: initialize the state of share partitions, then tell the machine (``initialized``).
 
     ``offsets``: the start offset of each partition by topic id; -1 for one that share.auto.offset.reset decides.

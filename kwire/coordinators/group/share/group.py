@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Final
 
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
-from kwire.coordinators.group.group import Retention
+from kwire.coordinators.group.group import SHARE, Retention
 from kwire.coordinators.group.modern.assignment import Partitions
 from kwire.coordinators.group.share.commands import DescribedMember, DescribedShareGroup
 from kwire.coordinators.group.share.member import Member, remove_records
@@ -27,7 +27,7 @@ from kwire.coordinators.group.share.state import (
 from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError
 
-KIND: Final = "share"
+KIND: Final = SHARE
 
 
 class ShareGroup:

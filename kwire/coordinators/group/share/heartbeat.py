@@ -8,8 +8,6 @@ Responsible for: the steps of a heartbeat, in Apache Kafka's order. Must not dep
     4  ask for the states of partitions that have none                    they are assigned later
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final

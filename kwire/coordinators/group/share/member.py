@@ -6,8 +6,6 @@ Responsible for: the value ``Member``, its two records, and their replay. Must n
     type 14  ShareGroupCurrentMemberAssignment   its epoch and its partitions
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 

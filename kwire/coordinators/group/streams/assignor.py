@@ -8,8 +8,6 @@ tasks go to other processes than the active one, in the same order. Ties are bro
 and priority queues, so that the result is that of Apache Kafka.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter

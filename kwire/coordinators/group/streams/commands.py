@@ -4,8 +4,6 @@ Responsible for: the values that cross between the API handlers and the machine.
 how a group works.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,8 +14,7 @@ from kwire.coordinators.group.streams.tasks import TaskOffsets, TaskSet
 from kwire.coordinators.group.streams.topology import Topology
 
 
-@dataclass(frozen=True, slots=True)
-class StreamsHeartbeat:
+class StreamsHeartbeat(NamedTuple):
     """StreamsGroupHeartbeat. None: the field was left out, and its last value counts.
 
     ``member_epoch``: 0 joins, -1 leaves, -2 leaves for a while (static members). ``owns_some_kinds_only``: it named
@@ -54,8 +51,7 @@ class EndpointPartitions(NamedTuple):
     standby: list[tuple[str, list[int]]]
 
 
-@dataclass(frozen=True, slots=True)
-class HeartbeatAnswer:
+class HeartbeatAnswer(NamedTuple):
     """``tasks`` None: they have not changed; ``endpoints`` None: the member knows them.
 
     ``missing``: internal topics that the sender may create.

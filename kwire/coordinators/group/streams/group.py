@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.coordinators.group.commands import CommitOffsets
+from kwire.coordinators.group.group import STREAMS
 from kwire.coordinators.group.modern.view import GroupView
 from kwire.coordinators.group.streams.member import (
     Member,
@@ -30,7 +31,7 @@ from kwire.coordinators.group.streams.topology import Topology, topology_tombsto
 from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError
 
-KIND: Final = "streams"
+KIND: Final = STREAMS
 
 
 class StreamsGroup(GroupView[Member, Target]):

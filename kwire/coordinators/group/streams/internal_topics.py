@@ -12,8 +12,6 @@ A topic that exists counts with the partitions that it has. Names in error texts
 as in Apache Kafka.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum

@@ -8,8 +8,6 @@ reconciled.
     type 22  StreamsGroupCurrentMemberAssignment  its epochs, its state, its tasks and those it must revoke
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum

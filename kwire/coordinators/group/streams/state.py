@@ -13,8 +13,6 @@ commands, timers.
 Compaction may leave a group's records in any order, so each is taken as it comes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple

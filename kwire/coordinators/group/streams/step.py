@@ -4,8 +4,6 @@ Responsible for: ``StreamsParts``, the state and settings of the groups of one p
 one group. Must not depend on: any command.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any

@@ -6,8 +6,6 @@ A task processes one partition of the topics of one subtopology. A member has ta
 records; standby ones keep a copy of the state; warm-up ones restore the state before the task moves to the member.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias

@@ -6,8 +6,6 @@ Responsible for: the values, their record, and which topics a topology needs. Mu
     type 23  StreamsGroupTopology    the topology; partitions 0 and replication factor 0 are left to the broker
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
