@@ -12,7 +12,7 @@ from typing import Any
 from kwire.cli.broker_option import note
 from kwire.schemas.address import RegistryAddress
 from kwire.schemas.framing import KEY_HEADER, VALUE_HEADER, schema_header
-from kwire.schemas.process import Content, DecodingProcess
+from kwire.schemas.process import Content, SchemaProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class RecordTexts:
     """Decodes one record after the other."""
 
     def __init__(self, registry: RegistryAddress) -> None:
-        self._process = DecodingProcess(registry)
+        self._process = SchemaProcess(registry)
         self._noted: set[str] = set()
 
     def decoded(self, record: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Keys and values of records as JSON text, by the schemas of a registry.
+"""Keys and values of records as JSON text, and of such texts, by the schemas of a registry.
 
 Responsible for: the field ``decoded`` of a record, and keeping the work out of the event loop. Must not depend on:
 HTTP, formats.
@@ -13,19 +13,20 @@ from typing import Any, Final
 import trio
 
 from kwire.schemas.address import RegistryAddress
+from kwire.schemas.choice import SchemaChoice
 from kwire.schemas.framing import KEY_HEADER, VALUE_HEADER, find_schema, schema_header
-from kwire.schemas.process import Content, DecodingProcess
+from kwire.schemas.process import Content, SchemaProcess
 from kwire.wire.records import Record
 
 _PARTS: Final = ("key", "value")
 
 
 class RecordDecoder:
-    """Decodes by the schemas of the registry at ``address``; one call after the other."""
+    """Decodes and encodes by the schemas of the registry at ``address``; one call after the other."""
 
     def __init__(self, address: RegistryAddress) -> None:
         self.url = address.url
-        self._process = DecodingProcess(address)
+        self._process = SchemaProcess(address)
         self._one = trio.CapacityLimiter(1)
 
     async def decoded(self, records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -49,8 +50,13 @@ class RecordDecoder:
         )
         return [answers[place : place + 2] for place in range(0, len(answers), 2)]
 
+    async def encoded(self, choice: SchemaChoice, texts: Sequence[str]) -> list[bytes]:
+        """Encode texts of JSON by one schema. Raises NotEncoded."""
+        encode = partial(self._process.encode, choice, texts)
+        return await trio.to_thread.run_sync(encode, abandon_on_cancel=True, limiter=self._one)
+
     def close(self) -> None:
-        """End the process that decodes."""
+        """End the process that decodes and encodes."""
         self._process.close()
 
 

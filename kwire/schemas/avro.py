@@ -1,6 +1,6 @@
 """Avro: one value in the binary encoding, without the head of a file.
 
-Responsible for: making a reader of a schema. Must not depend on: where the schema comes from.
+Responsible for: making a reader and a writer of a schema. Must not depend on: where the schema comes from.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import fastavro
 
+from kwire.schemas.avro_values import AvroValues
 from kwire.schemas.compiled import Compiled
 from kwire.schemas.json_text import to_json
 from kwire.schemas.problems import SchemaError, reason
@@ -18,7 +19,7 @@ from kwire.schemas.registry import Schema
 
 
 def compile_avro(schema: Schema) -> Compiled:
-    """Make a reader. Raises SchemaError."""
+    """Make a reader and a writer. Raises SchemaError."""
     named: dict[str, Any] = {}
     try:
         for _, text in schema.imports:
@@ -33,7 +34,14 @@ def compile_avro(schema: Schema) -> Compiled:
     def decode(payload: bytes, _indexes: bytes | None) -> tuple[str, str]:
         return name if isinstance(name, str) else "union", to_json(read(payload, parsed))
 
-    return decode
+    values = AvroValues(parsed, named)
+
+    def encode(text: str, _message: str | None) -> bytes:
+        content = io.BytesIO()
+        fastavro.schemaless_writer(content, parsed, values.read(text))
+        return content.getvalue()
+
+    return Compiled(decode, encode)
 
 
 def _read(payload: bytes, parsed: Any) -> Any:

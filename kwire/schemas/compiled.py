@@ -1,4 +1,4 @@
-"""The decoder of one schema.
+"""What is made of one schema: how its values are read and written.
 
 Responsible for: the type. Must not depend on: formats.
 """
@@ -6,8 +6,18 @@ Responsible for: the type. Must not depend on: formats.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple
 
-# ``decode(payload, indexes)`` gives the name of the type, and the value as JSON. May raise any exception for bytes
-# that do not fit. ``indexes`` are the message indexes of Protobuf where a header has them.
-Compiled: TypeAlias = Callable[[bytes, bytes | None], tuple[str, str]]
+
+class Compiled(NamedTuple):
+    """The two functions of a schema. Both may raise any exception for bytes or a text that do not fit.
+
+    ``decode(payload, indexes)`` gives the name of the type, and the value as JSON. ``indexes`` are the message indexes
+    of Protobuf where a header has them.
+
+    ``encode(text, message)`` gives the bytes that stand behind the id of the schema: of Protobuf the message indexes
+    and the payload. ``text`` is JSON; ``message`` is the full name of a message of Protobuf, None for the first one.
+    """
+
+    decode: Callable[[bytes, bytes | None], tuple[str, str]]
+    encode: Callable[[str, str | None], bytes]

@@ -1,6 +1,7 @@
 """The wire format of schema registries: which schema a key or value was written with.
 
-Responsible for: finding the id or GUID of the schema and the bytes that it describes. Must not depend on: schemas.
+Responsible for: finding the id or GUID of the schema and the bytes that it describes; writing the id. Must not depend
+on: schemas.
 
     content  0 | schema id (4 bytes, big-endian) | Protobuf: message indexes | payload
     header   1 | GUID (16 bytes) | Protobuf: message indexes           ``__key_schema_id``, ``__value_schema_id``
@@ -11,7 +12,7 @@ With the header the content is the payload alone.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 KEY_HEADER: Final = "__key_schema_id"
@@ -78,6 +79,25 @@ def read_message_indexes(content: bytes) -> tuple[list[int], bytes]:
         index, position = _varint(content, position)
         indexes.append(index)
     return indexes or [0], content[position:]
+
+
+def frame(schema_id: int, content: bytes) -> bytes:
+    """Put the id of its schema before a payload; of Protobuf the message indexes stand before the payload."""
+    return bytes([_BY_ID]) + schema_id.to_bytes(_ID_END - 1, "big") + content
+
+
+def write_message_indexes(path: Sequence[int]) -> bytes:
+    """Write which message of a .proto file follows, as ``read_message_indexes`` reads it."""
+    if path == [0]:
+        return b"\0"
+    content = bytearray()
+    for number in (len(path), *path):
+        rest = number << 1  # zigzag; indexes are not negative
+        while rest >= 0x80:
+            content.append(0x80 | (rest & 0x7F))
+            rest >>= 7
+        content.append(rest)
+    return bytes(content)
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""Why a key or value is not decoded: one sentence that a reader sees beside it.
+"""Why a key or value is not decoded or encoded: one sentence.
 
-Responsible for: the exception. Must not depend on: formats, HTTP.
+Responsible for: the exceptions. Must not depend on: formats, HTTP.
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ class SchemaError(Exception):
 
 class TooSlow(SchemaError):
     """The same may succeed later."""
+
+
+class NotEncoded(Exception):
+    """The text at ``place`` of a call cannot be encoded, or with None nothing can. One sentence."""
+
+    def __init__(self, sentence: str, place: int | None = None) -> None:
+        super().__init__(sentence)
+        self.place = place
 
 
 def reason(error: BaseException) -> str:

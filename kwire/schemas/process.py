@@ -1,4 +1,4 @@
-"""The parent's side of the process that decodes.
+"""The parent's side of the process that decodes and encodes.
 
 Responsible for: starting it at the first request, ending one that hangs, the answers in that case. Must not depend on:
 records, the event loop: the calls block, so a server makes them in a thread.
@@ -19,7 +19,9 @@ from dataclasses import asdict
 from typing import IO, Any, Final, NamedTuple
 
 from kwire.schemas.address import RegistryAddress
+from kwire.schemas.choice import SchemaChoice
 from kwire.schemas.framing import SchemaId, find_schema
+from kwire.schemas.problems import NotEncoded
 
 CONTENT_BYTES_MAX: Final = 1 << 20
 # The most that one call takes.
@@ -44,8 +46,8 @@ class Content(NamedTuple):
     header: bytes | None = None
 
 
-class DecodingProcess:
-    """Decodes by the schemas of one registry. The process starts at the first call that needs it."""
+class SchemaProcess:
+    """Decodes and encodes by the schemas of one registry. The process starts at the first call that needs it."""
 
     def __init__(self, address: RegistryAddress, command: Sequence[str] = ("-m", "kwire.schemas.worker")) -> None:
         self._address = address
@@ -110,6 +112,53 @@ class DecodingProcess:
                 take(asked[done][0], _problem(asked[done][1], sentence))
                 done += 1
 
+    def find(self, choice: SchemaChoice) -> SchemaChoice:
+        """Give a choice by the id of its schema. Raises NotEncoded."""
+        with self._lock:
+            return self._with_id(choice)
+
+    def encode(self, choice: SchemaChoice, texts: Sequence[str]) -> list[bytes]:
+        """Give a key or value for each text of JSON, by one schema of the registry. Raises NotEncoded for the first."""
+        contents: list[bytes] = []
+        with self._lock:
+            found = self._with_id(choice)
+            while len(contents) < len(texts):
+                piece = _first_texts(texts, len(contents))
+                request = {"texts": piece, "schema": found["id"], "message": found.get("message")}
+                answers = self._asked(request, len(piece), len(contents))
+                contents += [base64.b64decode(answer["content"]) for answer in answers]
+        return contents
+
+    def _with_id(self, choice: SchemaChoice) -> SchemaChoice:
+        if "id" in choice:
+            return choice
+        found: SchemaChoice = {"id": self._asked({"find": choice}, 1, 0)[0]["id"]}
+        if "message" in choice:
+            found["message"] = choice["message"]
+        return found
+
+    def _asked(self, request: dict[str, Any], count: int, first: int) -> list[dict[str, Any]]:
+        """Give the answers to a request; ``first`` is the place of the first of its texts. Raises NotEncoded."""
+        place = None if "find" in request else first
+        try:
+            worker = self._started()
+        except _Ended as error:
+            raise NotEncoded(str(error)) from None
+        answers: list[dict[str, Any]] = []
+        try:
+            worker.send(request)
+            while len(answers) < count:
+                answer = worker.read(self._address.answer_s + CONTENT_S)
+                answers.append(answer)
+        except _Ended:
+            self._end()
+            where = None if place is None else place + len(answers)
+            raise NotEncoded("encoding it takes too much time or memory", where) from None
+        for number, answer in enumerate(answers):
+            if "error" in answer:
+                raise NotEncoded(answer["error"], None if place is None else place + number)
+        return answers
+
     def _started(self) -> _Worker:
         if self._worker is not None and self._worker.ended:
             self._end()
@@ -146,7 +195,7 @@ class _Worker:
         self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=_read_lines, args=(self._process.stdout, self._lines), daemon=True).start()
         try:
-            self._write(asdict(address))
+            self.send(asdict(address))
             self.read(_START_S)
         except _Ended:
             self.end()
@@ -160,9 +209,9 @@ class _Worker:
     def ask(self, contents: Sequence[Content], containing: str | None, text_max: int) -> None:
         """Ask for a ``Decoded`` of each content; ``read`` gives one after the other."""
         given = [[_text(each.content), _text(each.header)] for each in contents]
-        self._write({"contents": given, "containing": containing, "text_max": text_max})
+        self.send({"contents": given, "containing": containing, "text_max": text_max})
 
-    def _write(self, request: dict[str, Any]) -> None:
+    def send(self, request: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -204,6 +253,21 @@ def _first(asked: Sequence[tuple[int, SchemaId, Content]], done: int) -> list[tu
         if chosen and size > _REQUEST_BYTES_MAX:
             break
         chosen.append(each)
+    return chosen
+
+
+def _first_texts(texts: Sequence[str], done: int) -> list[str]:
+    """Give the texts of the next request. Raises NotEncoded for one that is too long."""
+    chosen: list[str] = []
+    size = 0
+    for place in range(done, min(len(texts), done + _REQUEST_CONTENTS_MAX)):
+        length = len(texts[place])
+        if length > CONTENT_BYTES_MAX:
+            raise NotEncoded(f"{length} characters are too many: at most {CONTENT_BYTES_MAX} are encoded", place)
+        size += length
+        if chosen and size > _REQUEST_BYTES_MAX:
+            break
+        chosen.append(texts[place])
     return chosen
 
 

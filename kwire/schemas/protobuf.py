@@ -1,7 +1,7 @@
 """Protobuf: a message of the file that the registry has.
 
-Responsible for: making message classes of descriptors, which of them was written. Must not depend on: where the schema
-comes from.
+Responsible for: making message classes of descriptors, which of them was written or is to be. Must not depend on: where
+the schema comes from.
 
 A registry gives the file as a FileDescriptorProto, or as source, which ``protoc`` compiles where grpcio-tools is
 installed. The files that Confluent's registry has built in (confluent/*.proto, google/type/*.proto) are not among the
@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import importlib
+from collections.abc import Iterator
 from typing import Any, Final
 
 from google.protobuf import json_format, message_factory
@@ -21,7 +22,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 
 from kwire.schemas.compiled import Compiled
-from kwire.schemas.framing import read_message_indexes
+from kwire.schemas.framing import read_message_indexes, write_message_indexes
 from kwire.schemas.problems import SchemaError, reason
 from kwire.schemas.protoc import compile_source
 from kwire.schemas.registry import Schema
@@ -35,7 +36,7 @@ _BYTES, _UINT32, _INT32 = (
 
 
 def compile_protobuf(schema: Schema) -> Compiled:
-    """Make a reader. Raises SchemaError."""
+    """Make a reader and a writer. Raises SchemaError."""
     files = _descriptors(schema)
     pool = DescriptorPool()
     try:
@@ -63,7 +64,17 @@ def compile_protobuf(schema: Schema) -> Compiled:
         )
         return name, shown
 
-    return decode
+    def encode(text: str, message: str | None) -> bytes:
+        path = [0] if message is None else _message_path(main, message)
+        value = message_factory.GetMessageClass(pool.FindMessageTypeByName(_message_name(main, path)))()
+        try:
+            json_format.Parse(text, value, descriptor_pool=pool)
+        except json_format.ParseError as error:
+            raise SchemaError(str(error)) from None
+        payload: bytes = value.SerializeToString()
+        return write_message_indexes(path) + payload
+
+    return Compiled(decode, encode)
 
 
 def _descriptors(schema: Schema) -> list[FileDescriptorProto]:
@@ -131,3 +142,19 @@ def _message_name(file: FileDescriptorProto, path: list[int]) -> str:
         names.append(messages[index].name)
         messages = messages[index].nested_type
     return ".".join(names)
+
+
+def _message_path(file: FileDescriptorProto, name: str) -> list[int]:
+    """Give the indexes of a message by its full name, such as shop.Order.Line."""
+    paths = dict(_messages(file.message_type, f"{file.package}." if file.package else "", []))
+    if name not in paths:
+        raise SchemaError(f"it has no message {name}; its messages are {', '.join(paths)}")
+    return paths[name]
+
+
+def _messages(messages: Any, prefix: str, parents: list[int]) -> Iterator[tuple[str, list[int]]]:
+    for index, message in enumerate(messages):
+        if message.options.map_entry:
+            continue
+        yield prefix + message.name, [*parents, index]
+        yield from _messages(message.nested_type, f"{prefix}{message.name}.", [*parents, index])

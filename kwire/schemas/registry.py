@@ -7,6 +7,7 @@ The calls of Confluent Schema Registry, which Karapace and Apicurio (under /apis
 
     GET /schemas/ids/17, /schemas/guids/GUID
     GET /subjects/NAME/versions/3             a schema that another refers to
+    GET /subjects/NAME/versions/latest        the schema to write by
 
 A second request, with ``?format=serialized``, asks for a Protobuf schema as a FileDescriptorProto in base64 instead of
 its source. It is sent for Protobuf alone: some versions of registries fail for the other types.
@@ -19,7 +20,7 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import trio
 
@@ -68,6 +69,23 @@ class Registry:
             raise self._remembered(schema_id, SchemaError(sentence, about_registry=True)) from None
         except SchemaError as error:
             raise self._remembered(schema_id, error) from None
+
+    async def find(self, subject: str, version: int | None) -> int:
+        """Ask for the id of a version of a subject, of the latest without ``version``. Raises SchemaError.
+
+        A failure is not remembered: who writes a record waits for the answer.
+        """
+        path = f"/subjects/{quote(subject, safe='')}/versions/{'latest' if version is None else version}"
+        try:
+            with trio.fail_after(self._answer_s):
+                answer = await self._get(path)
+        except trio.TooSlowError:
+            raise SchemaError(f"{self._name} did not answer within {self._answer_s:g} s") from None
+        self._failures.pop(None, None)
+        schema_id = answer.get("id")
+        if not isinstance(schema_id, int) or not 0 < schema_id < 1 << 31:
+            raise SchemaError(f"{self._name} answered without the id of a schema")
+        return schema_id
 
     async def _load(self, schema_id: SchemaId) -> Schema:
         path = f"/schemas/{'guids' if isinstance(schema_id, str) else 'ids'}/{schema_id}"
@@ -120,7 +138,7 @@ class Registry:
 
     def _refusal(self, status: int, path: str) -> SchemaError:
         if status == 404:
-            what = "it" if path.startswith("/schemas") else path.removeprefix("/subjects/")
+            what = "it" if path.startswith("/schemas") else unquote(path.removeprefix("/subjects/"))
             return SchemaError(f"{self._name} does not have {what}")
         if status in (401, 403):
             return SchemaError(f"{self._name} refused the login (HTTP status {status})", about_registry=True)

@@ -1,16 +1,18 @@
-"""The process that decodes: ``python -m kwire.schemas.worker``.
+"""The process that decodes and encodes: ``python -m kwire.schemas.worker``.
 
 Responsible for: its limits, and one answer for each content of a request. Must not depend on: its parent.
 
 Malicious bytes may make it hang, run out of memory or crash: its parent then ends it and starts another. Standard
 input has a line with the registry's address, then one for each request; standard output a line when it is ready, then
-one for each content of a request.
+one for each content of a request, or one for a request without contents.
 
     {"url": "http://localhost:8081", "user": null, ...}
     {"contents": [[BASE64, null], [BASE64, BASE64 of the header]], "containing": null, "text_max": 4194304}
+    {"find": {"subject": "orders-value"}}                          answered with {"id": 17}
+    {"texts": ["5", "6"], "schema": 17, "message": null}           answered with {"content": BASE64} for each text
 
 ``text_max`` limits the texts of all answers: a few bytes may have a long text. With ``containing`` an answer has an
-empty text if the real one contains this, and is null if not.
+empty text if the real one contains this, and is null if not. What cannot be done is answered with {"error": ...}.
 """
 
 from __future__ import annotations
@@ -20,15 +22,18 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias, TypeVar
 
 import trio
 
 from kwire.schemas.address import RegistryAddress
+from kwire.schemas.cache import CompiledSchemas
 from kwire.schemas.decoder import Decoded, Decoder
+from kwire.schemas.encoder import Encoder
 from kwire.schemas.framing import find_schema
 from kwire.schemas.http import make_fetch
+from kwire.schemas.problems import SchemaError
 from kwire.schemas.registry import Registry
 
 READY: Final = b'"ready"\n'
@@ -37,6 +42,7 @@ MEMORY_BYTES_MAX: Final = 1 << 30
 FETCHING_S_MAX: Final = 5.0
 
 Write: TypeAlias = Callable[[bytes], object]
+Result = TypeVar("Result")
 
 
 def main() -> None:
@@ -61,10 +67,16 @@ def limit_memory() -> None:
 
 async def _serve(asked: Any, write: Write) -> None:
     address = RegistryAddress(**json.loads(asked.readline()))
-    decoder = Decoder(Registry(address.name, make_fetch(address), answer_s=address.answer_s))
+    registry = Registry(address.name, make_fetch(address), answer_s=address.answer_s)
+    schemas = CompiledSchemas(registry)
+    decoder, encoder = Decoder(schemas), Encoder(schemas, registry)
     write(READY)
     while line := await trio.to_thread.run_sync(asked.readline):
-        await answer(decoder, json.loads(line), write)
+        request = json.loads(line)
+        if "contents" in request:
+            await answer(decoder, request, write)
+        else:
+            await answer_encoded(encoder, request, write)
 
 
 async def answer(decoder: Decoder, request: dict[str, Any], write: Write) -> None:
@@ -84,6 +96,24 @@ async def answer(decoder: Decoder, request: dict[str, Any], write: Write) -> Non
         else:
             text_left -= len(decoded.get("text", ""))
         write(json.dumps(decoded).encode() + b"\n")
+
+
+async def answer_encoded(encoder: Encoder, request: dict[str, Any], write: Write) -> None:
+    """Write the id of a schema, or a line for each text of a request."""
+    if "find" in request:
+        write(await _line(encoder.find(request["find"]), lambda found: {"id": found}))
+        return
+    for text in request["texts"]:
+        encoding = encoder.encode(request["schema"], request["message"], text)
+        write(await _line(encoding, lambda content: {"content": base64.b64encode(content).decode()}))
+
+
+async def _line(result: Awaitable[Result], show: Callable[[Result], dict[str, Any]]) -> bytes:
+    try:
+        shown = show(await result)
+    except SchemaError as error:
+        shown = {"error": str(error)}
+    return json.dumps(shown).encode() + b"\n"
 
 
 async def _decoded(decoder: Decoder, content: bytes, header: bytes | None, fetching_until: float) -> Decoded:

@@ -23,6 +23,7 @@ SHOWN = {"schema": 1, "type": "AVRO", "name": "Status"}
 def shared():
     fake = FakeRegistry()
     fake.add(1, ENUM)
+    fake.schemas["/subjects/status/versions/latest"] = {"id": 1, "schema": json.dumps(ENUM)}
     with served(fake) as url, Running(registry=read_address(url.replace("//", "//ana:secret@"))) as running:
         running.url = url
         yield running
@@ -103,3 +104,52 @@ def test_kwire_ctl_shows_decoded_records(control):
     write(control, PAID)
     shown = CliRunner().invoke(main, ["ctl", "--url", f"http://127.0.0.1:{control.port}", "records", "orders"])
     assert '\\"PAID\\"' in shown.output, shown.output
+
+
+def produce(control, *records, **choices):
+    return control.ask("POST", "/v1/topics/orders/records", {"records": list(records), **choices})
+
+
+def test_records_are_written_by_the_latest_schema_of_a_subject(control):
+    given = [{"key": "OPEN", "value": "PAID", "partition": 0}, {"key": None, "value": None, "partition": 0}]
+    status, written = produce(control, *given, key_schema={"id": 1}, value_schema={"subject": "status"})
+    assert (status, written) == (201, [{"partition": 0, "offset": 0}, {"partition": 0, "offset": 1}])
+    first, tombstone = ask(control, "/v1/topics/orders/records")
+    assert first["decoded"] == {"key": {**SHOWN, "text": '"OPEN"'}, "value": {**SHOWN, "text": '"PAID"'}}
+    assert (first["value"], tombstone["key"], tombstone["value"]) == (PAID.decode(), None, None)
+
+
+@pytest.mark.parametrize(
+    ("records", "choices", "sentence"),
+    [
+        (
+            [{"value": None}, {"value": "PAID"}, {"value": "GONE"}],
+            {"value_schema": {"subject": "status"}},
+            'record 3, value: schema 1: it is "GONE"; one of OPEN, PAID is needed',
+        ),
+        (
+            [{"key": 5, "value": "a"}],
+            {"key_schema": {"id": 1}},
+            "record 1, key: schema 1: it is 5; one of OPEN, PAID is needed",
+        ),
+        ([{"value": 5}], {"value_schema": {"subject": "gone"}}, "registry URL does not have gone/versions/latest"),
+        ([{"value": 5}], {"value_schema": {"id": 9}}, "record 1, value: schema 9: registry URL does not have it"),
+        ([{"value": 5}], {"value_schema": "status"}, 'value_schema is an object such as {"subject": "orders-value"}'),
+    ],
+)
+def test_nothing_is_written_if_a_record_does_not_fit(control, records, choices, sentence):
+    status, answer = produce(control, *records, **choices)
+    assert status == 400
+    assert answer["error"].startswith(sentence.replace("URL", control.url))
+    assert ask(control, "/v1/topics/orders/records") == []
+
+
+def test_a_broker_without_a_registry_refuses_to_write_by_a_schema():
+    with Running() as running:
+        running.ask("POST", "/v1/topics", {"name": "orders", "partitions": 1})
+        status, answer = produce(running, {"value": 5}, value_schema={"id": 1})
+        assert (status, answer["error"]) == (
+            400,
+            "this broker has no schema registry: start it with --schema-registry",
+        )
+        assert produce(running, {"value": "a"}, value_schema=None)[0] == 201

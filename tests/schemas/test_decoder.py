@@ -15,7 +15,8 @@ pytest.importorskip("google.protobuf")
 
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto  # noqa: E402
 
-from kwire.schemas.decoder import COMPILED_MAX, Decoder  # noqa: E402
+from kwire.schemas.cache import COMPILED_MAX, CompiledSchemas  # noqa: E402
+from kwire.schemas.decoder import Decoder  # noqa: E402
 
 LINE = {"type": "record", "name": "Line", "namespace": "shop", "fields": [{"name": "sku", "type": "string"}]}
 ORDER = {
@@ -61,7 +62,7 @@ def fake():
 
 @pytest.fixture
 def decoder(fake):
-    return Decoder(Registry("registry http://r", fake.fetch))
+    return Decoder(CompiledSchemas(Registry("registry http://r", fake.fetch)))
 
 
 def avro(schema, value, *imports):

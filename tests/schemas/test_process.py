@@ -5,7 +5,8 @@ from fake_registry import FakeRegistry, framed, served
 
 from kwire.schemas import address, process
 from kwire.schemas.address import read_address
-from kwire.schemas.process import CONTENT_BYTES_MAX, Content, DecodingProcess
+from kwire.schemas.problems import NotEncoded
+from kwire.schemas.process import CONTENT_BYTES_MAX, Content, SchemaProcess
 
 pytest.importorskip("httpx2")
 pytest.importorskip("fastavro")
@@ -27,7 +28,7 @@ def start():
 
     def start(url="http://127.0.0.1:1", behaviour=None):
         command = () if behaviour is None else (("-c", FAKE.replace("BEHAVIOUR", behaviour)),)
-        started.append(DecodingProcess(read_address(url), *command))
+        started.append(SchemaProcess(read_address(url), *command))
         return started[-1]
 
     yield start
@@ -84,7 +85,7 @@ def test_a_process_that_ended_between_two_calls_is_replaced(start):
 
 
 def test_a_process_that_does_not_start_is_named(start):
-    decoder = DecodingProcess(read_address("http://127.0.0.1:1"), ("-c", "raise SystemExit(1)"))
+    decoder = SchemaProcess(read_address("http://127.0.0.1:1"), ("-c", "raise SystemExit(1)"))
     assert decoder.decode(contents(b"a"))[0]["error"] == "schema 1: the process that decodes did not start"
 
 
@@ -108,3 +109,40 @@ def test_a_closed_process_decodes_no_more(start):
     decoder = start(behaviour="raise SystemExit")
     decoder.close()
     assert "not decoded" in decoder.decode(contents(b"a"))[0]["error"]
+
+
+def test_texts_are_encoded_in_their_order_by_the_latest_schema_of_a_subject(start):
+    fake = FakeRegistry()
+    fake.add(7, '"int"')
+    fake.schemas["/subjects/numbers/versions/latest"] = {"id": 7, "schema": '"int"'}
+    with served(fake) as url:
+        process = start(url)
+        numbers = [place % 64 for place in range(1200)]
+        contents = process.encode({"subject": "numbers"}, [str(each) for each in numbers])
+        assert contents == [framed(7, bytes([each * 2])) for each in numbers]
+        for texts, sentence, place in (
+            (["1", "2", '"x"', "3"], 'schema 7: it is "x"; a whole number of 32 bits is needed', 2),
+            (["1", "a" * (CONTENT_BYTES_MAX + 1)], f"{CONTENT_BYTES_MAX + 1} characters are too many", 1),
+        ):
+            with pytest.raises(NotEncoded, match=sentence) as error:
+                process.encode({"id": 7}, texts)
+            assert error.value.place == place
+        with pytest.raises(NotEncoded, match="does not have others/versions/latest") as error:
+            process.encode({"subject": "others"}, ["1"])
+        assert error.value.place is None
+        assert process.encode({"id": 7}, ["3"]) == [framed(7, b"\6")]
+
+
+def test_a_value_that_ends_the_process_is_named_and_the_next_call_works(start):
+    behaviour = """print('{"id": 7}', flush=True) if "find" in line else sys.exit(1)"""
+    process = start(behaviour=behaviour)
+    for _ in range(2):
+        with pytest.raises(NotEncoded, match="encoding it takes too much time or memory") as error:
+            process.encode({"id": 7}, ["1"])
+        assert error.value.place == 0
+
+
+def test_nothing_is_encoded_where_the_process_does_not_start(start):
+    process = SchemaProcess(read_address("http://127.0.0.1:1"), ("-c", "raise SystemExit(1)"))
+    with pytest.raises(NotEncoded, match="the process that decodes did not start"):
+        process.encode({"id": 7}, ["1"])

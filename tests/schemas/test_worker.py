@@ -12,6 +12,7 @@ from kwire.schemas.registry import Registry
 pytest.importorskip("fastavro")
 pytest.importorskip("httpx2")
 
+from kwire.schemas.cache import CompiledSchemas
 from kwire.schemas.decoder import Decoder
 from kwire.schemas.worker import answer
 
@@ -27,7 +28,7 @@ async def ask(decoder, *contents, containing=None, text_max=1000):
 def decoder():
     fake = FakeRegistry()
     fake.add(1, '"string"')
-    return Decoder(Registry("registry http://r", fake.fetch))
+    return Decoder(CompiledSchemas(Registry("registry http://r", fake.fetch)))
 
 
 A, B = framed(1, b"\x02a"), framed(1, b"\x02b")
@@ -56,7 +57,7 @@ async def test_a_slow_registry_is_asked_for_a_few_schemas_of_a_question(autojump
         await trio.sleep(1.5)
         return fake.answer(path)
 
-    decoder = Decoder(Registry("registry http://r", fetch))
+    decoder = Decoder(CompiledSchemas(Registry("registry http://r", fetch)))
     contents = [framed(number, b"\x02a") for number in (1, 2, 3, 4, 5, 1)]
     answers = await ask(decoder, *contents)
     assert [each.get("text") for each in answers] == ['"a"', '"a"', '"a"', '"a"', None, '"a"']

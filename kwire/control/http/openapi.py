@@ -31,6 +31,7 @@ _DECODED: Final = (
     "; with a schema registry also decoded: of key and value what names a schema, each with schema (id or GUID), and"
     " type, name and text (JSON) or error"
 )
+_CHOICE: Final = "the schema of the registry to encode by: subject and optionally version, or id; of Protobuf message"
 _NOT_SO: Final = "one sentence why not"
 
 # Method, path, summary, {status: description}, fields of the body.
@@ -268,7 +269,11 @@ ROUTES: Final[tuple[_Route, ...]] = (
         "/v1/topics/{name}/records",
         "Write records.",
         {201: "partition and offset of each", 400: _NOT_SO, 404: "no such topic or partition"},
-        {"records": "a list; a record has value, and optionally key, headers, partition and timestamp"},
+        {
+            "records": "a list; a record has value, and optionally key, headers, partition and timestamp",
+            "key_schema": _CHOICE,
+            "value_schema": _CHOICE,
+        },
     ),
     (
         "GET",

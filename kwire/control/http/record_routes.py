@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from kwire.control.bench import Bench
 from kwire.control.decoding import RecordDecoder
+from kwire.control.encoding import KEY_SCHEMA, VALUE_SCHEMA, EncodingError, encode_records, read_choices
 from kwire.control.http.bodies import BadRequest, query_number, read_body, refuse_unknown
 from kwire.control.http.event_stream import Emitter, EventStream
 from kwire.control.http.refusals import refused
@@ -33,7 +34,7 @@ _SELECTION: Final = ("partition", "offset", "timestamp", "last")
 
 
 class RecordRoutes:
-    """The handlers, over one bench. With a ``decoder`` records are shown and searched decoded too."""
+    """The handlers, over one bench. With a ``decoder`` records are shown and searched decoded too, and encoded."""
 
     def __init__(self, bench: Bench, decoder: RecordDecoder | None) -> None:
         self._bench = bench
@@ -93,14 +94,17 @@ class RecordRoutes:
 
     async def _write(self, request: Request) -> Response:
         given = await read_body(request)
-        refuse_unknown(given, "records")
+        refuse_unknown(given, "records", KEY_SCHEMA, VALUE_SCHEMA)
         records = given.get("records")
         if not isinstance(records, list):
             raise BadRequest('records are a list such as [{"key": ..., "value": ..., "headers": [[..., ...]]}]')
         try:
+            choices = read_choices(given)
             read = [read_record(fields, number) for number, fields in enumerate(records, 1)]
+            if choices:
+                read = await encode_records(self._decoder, choices, records, read)
             written = await self._bench.write(request.path_params["name"], read)
-        except JsonRecordError as error:
+        except (JsonRecordError, EncodingError) as error:
             raise BadRequest(str(error)) from None
         except KafkaError as refusal:
             return refused(refusal)

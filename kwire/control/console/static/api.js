@@ -18,6 +18,7 @@ export const query = (values) => {
 
 export const get = async (where, signal) => (await request("GET", where, undefined, signal)).json();
 
+// `body` is an object, or JSON as text.
 export async function send(method, where, body) {
   const answer = await request(method, where, body);
   return answer.status === 204 ? null : answer.json();
@@ -46,7 +47,7 @@ async function request(method, where, body, signal) {
   const token = sessionStorage.getItem(TOKEN);
   if (token) headers.Authorization = `Bearer ${token}`;
   if (method !== "GET") headers["Content-Type"] = "application/json";
-  const answer = await fetch(where, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
+  const answer = await fetch(where, { method, headers, signal, body: typeof body === "object" ? JSON.stringify(body) : body });
   if (answer.status === 401) {
     await login();
     return request(method, where, body, signal);

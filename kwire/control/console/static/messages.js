@@ -26,7 +26,7 @@ export async function mount(main, page) {
   const partitions = topics[name].map((each) => [String(each.partition), String(each.partition)]);
   const { schema_registry: registry } = await get("/v1/broker", page.signal);
   const reader = reading(page, name, partitions, registry);
-  main.append(reader.element, producing(page, name, partitions));
+  main.append(reader.element, producing(page, name, partitions, registry));
   await reader.read();
 }
 
@@ -169,29 +169,60 @@ function details(record) {
   ];
 }
 
-function producing(page, name, partitions) {
+function producing(page, name, partitions, registry) {
   const key = h("input", { autocomplete: "off" });
   const noKey = h("input", { type: "checkbox", checked: true });
   const value = h("textarea", { rows: 4 });
   const noValue = h("input", { type: "checkbox" });
   const headers = h("textarea", { rows: 2, placeholder: "name: value" });
   const partition = h("select", {}, options([["", "by key"], ...partitions], ""));
+  const keySchema = schemaFields("key");
+  const valueSchema = schemaFields("value");
   key.addEventListener("input", () => (noKey.checked = false));
   const produce = (event) => {
     event.preventDefault();
-    const record = {
-      key: noKey.checked ? null : key.value,
-      value: noValue.checked ? null : value.value,
-      headers: headers.value.split("\n").filter((line) => line.includes(":")).map((line) => [line.slice(0, line.indexOf(":")).trim(), line.slice(line.indexOf(":") + 1).trim()]),
-    };
-    if (partition.value !== "") record.partition = Number(partition.value);
     page.act("", async () => {
-      const [written] = await send("POST", path("topics", name, "records"), { records: [record] });
+      const fields = {
+        key: noKey.checked ? "null" : keySchema.json(key.value),
+        value: noValue.checked ? "null" : valueSchema.json(value.value),
+        headers: JSON.stringify(headers.value.split("\n").filter((line) => line.includes(":")).map((line) => [line.slice(0, line.indexOf(":")).trim(), line.slice(line.indexOf(":") + 1).trim()])),
+      };
+      if (partition.value !== "") fields.partition = partition.value;
+      const body = { records: `[${object(fields)}]`, key_schema: keySchema.choice(), value_schema: valueSchema.choice() };
+      const [written] = await send("POST", path("topics", name, "records"), object(body));
       page.announce(`Written to ${name}-${written.partition} at offset ${written.offset}.`);
     });
   };
   return h("section", {}, h("h2", {}, "Produce"),
     h("form", { class: "stack", onsubmit: produce, "aria-label": "Produce" },
-      field("Key", key), field("No key (null)", noKey, true), field("Value", value), field("No value (null): a tombstone", noValue, true),
+      field("Key", key), field("No key (null)", noKey, true), registry ? keySchema.elements : null,
+      field("Value", value), field("No value (null): a tombstone", noValue, true), registry ? valueSchema.elements : null,
       field("Headers, one on each line", headers), field("Partition", partition), h("p", {}, h("button", { type: "submit" }, "Send"))));
+}
+
+// An object whose values are JSON already: numbers that the user typed keep all their digits.
+const object = (fields) => `{${Object.entries(fields).map(([name, json]) => `${JSON.stringify(name)}: ${json}`).join(", ")}}`;
+
+// Which schema the key or value is encoded by. A number is an id.
+function schemaFields(part) {
+  const schema = h("input", { autocomplete: "off" });
+  const message = h("input", { autocomplete: "off" });
+  const chosen = () => schema.value.trim();
+  return {
+    elements: [field(`Schema of the ${part}: a subject or an id; empty: text as it is`, schema), field(`Protobuf message of the ${part}; empty: the first`, message)],
+    choice() {
+      if (!chosen()) return "null";
+      const choice = /^\d+$/.test(chosen()) ? { id: Number(chosen()) } : { subject: chosen() };
+      return JSON.stringify(message.value.trim() ? { ...choice, message: message.value.trim() } : choice);
+    },
+    json(text) {
+      if (!chosen()) return JSON.stringify(text);
+      try {
+        JSON.parse(text);
+      } catch (error) {
+        throw new Error(`The ${part} is not JSON: ${error.message}.`);
+      }
+      return text;
+    },
+  };
 }
