@@ -25,6 +25,8 @@ from kwire.control.seeds import Seed
 from kwire.control.state import State
 from kwire.control.views import Views
 from kwire.faults.injector import Injector
+from kwire.faults.reach import check_reach
+from kwire.faults.rules import Rule
 from kwire.server.lifecycle import Server
 from kwire.wire.json_records import JsonRecord
 
@@ -41,9 +43,7 @@ class Bench(Recordings):
     ) -> None:
         self.server = server
         self.log = RequestLog(server.broker, requests_kept)
-        self.injector = Injector(
-            server.broker, server.connections.apis, on_fired=self.log.note_fault, files=server.files
-        )
+        self.injector = Injector(server.broker, self._check_rule, on_fired=self.log.note_fault, files=server.files)
         self.state = State(server, prepare)
         server.on_reopened.append(self._follow)
 
@@ -116,8 +116,16 @@ class Bench(Recordings):
         """See ``contents.export_topic``."""
         return contents.export_topic(self.broker, topic)
 
+    def _check_rule(self, rule: Rule) -> None:
+        """Raise RuleError for a rule that no request to this server can trigger."""
+        server = self.server
+        tables = {binding.name: server.connections.apis for binding in server.bindings}
+        if server.node_connections is not None:
+            tables |= {binding.name: server.node_connections.apis for binding in server.controller_bindings}
+        check_reach(rule, tables)
+
     def _follow(self) -> None:
         self.log.move_to(self.server.broker)
         if self.recorder is not None:
             self.recorder.move_to(self.server.broker)
-        self.injector.move_to(self.server.broker, self.server.connections.apis)
+        self.injector.move_to(self.server.broker)

@@ -5,6 +5,7 @@ Responsible for: connecting these with a proxy. Must not depend on: HTTP, a test
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NoReturn
 
 from kwire.broker.clock import Clock
@@ -13,6 +14,8 @@ from kwire.broker.requests.table import Api, ApiTable
 from kwire.control.recording import Recordings
 from kwire.control.request_log import RequestLog
 from kwire.faults.injector import Injector
+from kwire.faults.reach import check_effect
+from kwire.faults.rules import Rule, RuleError
 from kwire.proxy.proxy import Proxy
 from kwire.wire.codec import api_keys, api_name, request_class
 
@@ -24,7 +27,7 @@ class ProxyBench(Recordings):
         self.proxy = proxy
         self.log = RequestLog(proxy, requests_kept)
         self.injector = Injector(
-            proxy, _decodable(), on_fired=self.log.note_fault, why_no_files="a proxy has no files to disturb"
+            proxy, self._check_rule, on_fired=self.log.note_fault, why_no_files="a proxy has no files to disturb"
         )
         proxy.notes_topic_names = True
 
@@ -47,6 +50,20 @@ class ProxyBench(Recordings):
             for each in self.proxy.connections
         ]
 
+    def _check_rule(self, rule: Rule) -> None:
+        """Raise RuleError for a rule that no request through this proxy can trigger.
+
+        The listener is the address of a node, which may become known later.
+        """
+        listener = rule.scope.listener
+        if listener is not None:
+            nodes = {str(at): str(node) for node, at in self.proxy.nodes.items()}
+            if listener in nodes and listener not in nodes.values():
+                raise RuleError(f"listener {listener} is the proxy's own address: name its node, {nodes[listener]}")
+            if not _is_address(listener):
+                raise RuleError(f"the listener of a proxy is a node, {' or '.join(nodes.values())}, not {listener!r}")
+        check_effect(rule, [_decodable()])
+
     def close(self) -> None:
         """Disarm all rules and stop recording."""
         if self.recorder is not None:
@@ -55,6 +72,12 @@ class ProxyBench(Recordings):
         self.injector.clear()
 
 
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isascii() and port.isdigit()
+
+
+@cache
 def _decodable() -> ApiTable:
     """Make a table of every API that has a spec, for the checks of rules."""
     return {key: Api(key, api_name(key), request_class(key).VERSIONS, _no_handler) for key in api_keys()}

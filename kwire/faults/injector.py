@@ -14,11 +14,10 @@ from typing import Any, Final, TypeAlias
 import trio
 
 from kwire.broker.requests.hooks import CutOff, HookedRequest, HookedServer
-from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.faults import placement
 from kwire.faults.disk import ArmedOnDisk, FaultyFiles
-from kwire.faults.rewriting import fields_of, fits, rewrite
+from kwire.faults.rewriting import rewrite
 from kwire.faults.rules import (
     Close,
     CorruptRecords,
@@ -36,11 +35,10 @@ from kwire.faults.rules import (
     Throttle,
     Trigger,
     Truncate,
-    did_you_mean,
 )
-from kwire.faults.subjects import KINDS, Subject, kinds_named, subjects
+from kwire.faults.subjects import Subject, subjects
 from kwire.storage.files import Files
-from kwire.wire.codec import Message, api_keys, api_name, encode_request, request_class, response_class
+from kwire.wire.codec import Message, encode_request, response_class
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _FETCH: Final = 1
@@ -282,14 +280,15 @@ AnyArmed: TypeAlias = Armed | ArmedOnDisk
 class Injector:
     """The rules that are armed on a broker, by name, oldest first.
 
-    ``on_fired`` is called with the name of a rule and the request that it disturbs. Rules about files need ``files``
-    that are ``FaultyFiles``; ``why_no_files`` is why there are none.
+    ``check`` raises RuleError for a rule about requests that none can trigger: see ``reach``. ``on_fired`` is called
+    with the name of a rule and the request that it disturbs. Rules about files need ``files`` that are ``FaultyFiles``;
+    ``why_no_files`` is why there are none.
     """
 
     def __init__(
         self,
         broker: HookedServer,
-        apis: ApiTable,
+        check: Callable[[Rule], None],
         on_fired: OnFired = lambda _name, _context: None,
         *,
         files: Files | None = None,
@@ -298,7 +297,7 @@ class Injector:
         self._broker = broker
         self._why_no_files = why_no_files
         self._on_fired = on_fired
-        self._apis = apis
+        self._check = check
         self._files = files if isinstance(files, FaultyFiles) else None
         self._armed: dict[str, AnyArmed] = {}
         self._numbers = 0
@@ -308,7 +307,7 @@ class Injector:
         return self._armed
 
     def add(self, rule: Rule) -> AnyArmed:
-        """Arm a rule. Raises RuleError for a name that is taken, or an error without a place."""
+        """Arm a rule. Raises RuleError for a name that is taken, or a rule that no request can trigger."""
         name = rule.name
         if not name:
             self._numbers += 1
@@ -319,7 +318,7 @@ class Injector:
         if isinstance(rule.effect, DiskEffect):
             on_disk = self._armed[name] = self._add_on_disk(rule)
             return on_disk
-        _check_places(rule, self._apis)
+        self._check(rule)
         armed = self._armed[name] = Armed(rule, self._broker, self._on_fired)
         armed.arm()
         return armed
@@ -341,9 +340,9 @@ class Injector:
             armed.release()
         return armed
 
-    def move_to(self, broker: HookedServer, apis: ApiTable) -> None:
+    def move_to(self, broker: HookedServer) -> None:
         """Arm all rules on another broker, which has replaced the one before."""
-        self._broker, self._apis = broker, apis
+        self._broker = broker
         for armed in self._armed.values():
             if isinstance(armed, Armed):
                 armed.move_to(broker)
@@ -354,57 +353,6 @@ class Injector:
         """Disarm all rules."""
         for name in list(self._armed):
             self.remove(name)
-
-
-def _check_places(rule: Rule, apis: ApiTable) -> None:
-    """Raise RuleError if an API that the rule names does not support its effect."""
-    effect = rule.effect
-    if isinstance(effect, Rewrite):
-        _check_values(effect, rule.scope, apis)
-    if len(rule.scope.apis) == len(api_keys()):
-        if isinstance(effect, Stale):
-            raise RuleError("stale needs an api, such as Metadata")
-        return
-    named = {kind for kind in KINDS if getattr(rule.scope, kind) is not None}
-    for key in sorted(rule.scope.apis):
-        api = apis.get(key)
-        if api is None:
-            raise RuleError(f"{api_name(key)} is not served")
-        known = kinds_named(request_class(key))
-        if isinstance(effect, (Error, Rewrite)) and placement.only_reads(key):
-            known |= kinds_named(response_class(key))
-        unknown = sorted(named - known)
-        if unknown:
-            raise RuleError(f"a request of {api.name} names no {unknown[0].replace('_', ' ')}")
-        if isinstance(effect, Error):
-            _check_place(effect, rule.scope, api)
-        if isinstance(effect, Stale) and (key == _FETCH or not placement.only_reads(key)):
-            raise RuleError(f"stale is for requests that only read, such as Metadata; {api.name} is none")
-
-
-def _check_values(effect: Rewrite, scope: Scope, apis: ApiTable) -> None:
-    """Raise RuleError unless each value has a field, of its type, in an answer of the APIs."""
-    known = {}
-    for key in scope.apis & apis.keys():
-        lowest, highest = apis[key].served
-        for version in range(lowest, highest + 1):
-            known.update(fields_of(response_class(key), version))
-    for name, value in effect.values.items():
-        if name not in known:
-            raise RuleError(f"no answer has a field {name!r} that can be set{did_you_mean(name, known)}")
-        if not fits(known[name], value):
-            raise RuleError(f"the field {name} is of type {known[name].type}, which {value!r} is not")
-
-
-def _check_place(error: Error, scope: Scope, api: Api) -> None:
-    version = min(api.served[1], scope.versions[1]) if scope.versions else api.served[1]
-    path = placement.level_named(api.key, version, error.level, partition=scope.partition is not None)
-    if path is None:
-        where = "" if error.level is None else f" at the level {error.level!r}"
-        raise RuleError(f"the response of {api.name} v{version} has no place for an error{where}")
-    item_by_item = bool(path) and not error.done and not placement.only_reads(api.key)
-    if item_by_item and not placement.can_take(api.key, version, path):
-        raise RuleError(f"items of {api.name} cannot be refused one by one: use drop, close, or done with the error")
 
 
 def _is_from(scope: Scope, context: HookedRequest) -> bool:

@@ -83,6 +83,7 @@ class Server:
 
     broker: Broker
     connections: ConnectionRegistry
+    node_connections: ConnectionRegistry | None = None  # those of ``controller_bindings``
 
     def __init__(
         self,
@@ -240,14 +241,13 @@ async def _serve_one(  # noqa: PLR0917
         apis = _reused_table(server.tables, broker)
         for key in EAGER:
             assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
-        protocols = [binding.endpoint.security_protocol for binding in (*server.bindings, *server.controller_bindings)]
-        if any(map(uses_sasl, protocols)):
+        if any(uses_sasl(each.endpoint.security_protocol) for each in (*server.bindings, *server.controller_bindings)):
             _load_logins(broker)
         read_limits_now = _limits_in_force(broker, limits, connections_max)
         connections = ConnectionRegistry(apis, broker.clock, read_limits_now)
         served = [(bound, connections) for bound in bounds[: len(server.bindings)]]
         if server.controller_bindings:
-            from_nodes = _controller_registry(broker, read_limits_now)
+            from_nodes = server.node_connections = _controller_registry(broker, read_limits_now)
             served += [(bound, from_nodes) for bound in bounds[len(server.bindings) :]]
         broker.controller.subscribe(partial(_follow_features, broker, connections))
         member = broker.member

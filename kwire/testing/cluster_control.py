@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, Unpack
 
@@ -146,8 +146,14 @@ class ClusterFaults:
         self._brokers = brokers
 
     def add(self, **rule: Unpack[RuleFields]) -> ClusterFault:
-        """Arm a rule on each broker that runs. Raises RuleError for an invalid rule."""
-        return ClusterFault({node_id: broker.faults.add(**rule) for node_id, broker in self._brokers().items()})
+        """Arm a rule on each broker that runs. Raises RuleError, with no rule armed, if a broker refuses it."""
+        with ExitStack() as undo:
+            armed = {}
+            for node_id, broker in self._brokers().items():
+                armed[node_id] = broker.faults.add(**rule)
+                undo.callback(armed[node_id].remove)
+            undo.pop_all()
+        return ClusterFault(armed)
 
     def clear(self) -> None:
         """Disarm all rules."""

@@ -55,6 +55,10 @@ def test_a_refusal_is_exit_code_1_with_its_sentence(control):
         1,
         "kwire ctl: drop is true or false, not 'yes'\n",
     )
+    assert run(control, "faults", "add", "api=Fetch", "versions=99", "drop=true") == (
+        1,
+        "kwire ctl: Fetch is served at versions 4 to 18, not at version 99\n",
+    )
     assert run(control, "faults", "list") == (0, [])
     assert run(control, "faults", "show", "none") == (1, "kwire ctl: no rule named 'none' is armed\n")
 

@@ -189,6 +189,8 @@ def test_topics_are_created_and_listed_with_their_offsets(control):
     ("method", "path", "body", "sentence"),
     [
         ("POST", "/v1/faults", {"api": "Prodce", "drop": True}, "did you mean Produce?"),
+        ("POST", "/v1/faults", {"api": "Fetch", "versions": 99, "drop": True}, "not at version 99"),
+        ("POST", "/v1/faults", {"listener": "SSL", "drop": True}, "there is no listener 'SSL', only PLAINTEXT"),
         ("POST", "/v1/faults", [], "a JSON object"),
         ("POST", "/v1/clock", {"advance_ms": -1}, "not negative"),
         ("POST", "/v1/faults", {"api": "Produce", "drop": "yes"}, "drop is true or false, not 'yes'"),

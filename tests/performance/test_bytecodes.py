@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 import pytest
 import trio
@@ -28,6 +29,7 @@ import kwire.storage.log
 from kwire.broker.start import open_broker
 from kwire.faults.disk import FaultyFiles
 from kwire.faults.injector import Injector
+from kwire.faults.reach import check_effect
 from kwire.faults.rules import read_rule
 from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
@@ -245,7 +247,8 @@ async def test_a_rule_for_another_api_and_files_that_may_fail_cost_a_produce_not
     async with open_broker(settings, FaultyFiles(MemoryFiles()), endpoints=[Peer.endpoint]) as broker:
         await Peer(broker).create_topic(TOPIC, 2)
         client = Client(broker, nursery)
-        Injector(broker, apis_of(broker)).add(read_rule({"api": "Heartbeat", "drop": True}))
+        can_reach = partial(check_effect, tables=[apis_of(broker)])
+        Injector(broker, can_reach).add(read_rule({"api": "Heartbeat", "drop": True}))
         for _ in range(CHECKED_BATCHES + WARM_UP):
             await client.call(9, produce(TOPIC, b"value"))
         check("produce, cached", await client.count(9, [produce(TOPIC, b"value")] * COUNTED))

@@ -274,6 +274,17 @@ async def test_a_throttle_time_mutes_the_connection(network, bench):
     assert await node.frame() == sent
 
 
+async def test_the_listener_of_a_rule_is_a_node_that_may_become_known_later(network, bench):
+    node, own = next(iter(network.proxy.nodes.items()))
+    with pytest.raises(RuleError, match=f"the proxy's own address: name its node, {node}"):
+        armed(bench, listener=str(own), drop=True)
+    for name in ("PLAINTEXT", "host:", ":1", ""):
+        with pytest.raises(RuleError, match=f"the listener of a proxy is a node, {node}, not '{name}'"):
+            armed(bench, listener=name, drop=True)
+    armed(bench, listener=str(node), drop=True)
+    armed(bench, listener="later:9092", drop=True)
+
+
 async def test_corrupt_records_are_those_of_the_node_with_one_bit_flipped(network, bench):
     armed(bench, api="Fetch", corrupt_records=True)
     client, node = await network.pair()

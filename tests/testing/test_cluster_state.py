@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from kwire.testing import FaultNeverFired, NeverHappened, StateError, cluster_state, kafka_cluster
+from kwire.testing import FaultNeverFired, NeverHappened, RuleError, StateError, cluster_state, kafka_cluster
 from kwire.testing.cluster import KafkaCluster
 from kwire.testing.local_nodes import CONTROLLER_ID, ClusterError
 from kwire.testing.local_requests import ask
@@ -136,6 +136,16 @@ def test_a_rule_is_armed_on_every_broker_and_its_counts_are_added_up(cluster):
         cluster.faults.add(api="CreateAcls", drop=True),
     ):
         pass
+
+
+def test_a_rule_that_one_broker_refuses_is_armed_on_none(cluster):
+    first, *_, last = cluster.brokers
+    cluster.broker(last.id).faults.add(name="twice", api="CreateAcls", drop=True)
+    with pytest.raises(RuleError, match="a rule named 'twice' is armed"):
+        cluster.faults.add(name="twice", api="CreateAcls", drop=True)
+    cluster.broker(last.id).faults.clear()
+    with cluster.faults.add(name="twice", api="Metadata", throttle_ms=1):
+        ask(first.port, MetadataRequest(topics=None), version=12)
 
 
 def test_what_a_killed_broker_has_counted_stays(empty):

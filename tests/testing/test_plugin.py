@@ -85,6 +85,10 @@ def test_a_broker_lives_while_freezegun_stops_the_time(tmp_path):
         ('topics={"a b": 1}', "kafka fixture: Topic name is invalid: 'a b'"),
         ('config={"listeners": "NOPE://localhost:0"}', "kafka fixture: listeners="),
         ('{"orders": 1}', "the kafka mark takes keywords"),
+        (
+            'faults=[{"api": "Fetch", "versions": 99, "drop": True}]',
+            "kafka fixture: Fetch is served at versions 4 to 18, not at version 99",
+        ),
         ("topic={}", "kafka mark: KafkaBroker.__init__() got an unexpected keyword argument 'topic'"),
     ],
 )

@@ -81,6 +81,8 @@ def test_errors_are_those_of_a_broker_in_process(kafka):
         kafka.records("none")
     with pytest.raises(RuleError, match="did you mean Produce"):
         kafka.faults.add(api="Prodce", drop=True)
+    with pytest.raises(RuleError, match="no listener 'SSL'"):
+        kafka.faults.add(listener="SSL", drop=True)
     with pytest.raises(StateError, match="there is no snapshot"):
         kafka.restore("none")
     with pytest.raises(SeedError):
