@@ -37,7 +37,17 @@ class Persona(NamedTuple):
     @property
     def has_old_groups(self) -> bool:
         """Whether groups answer as those of the group coordinator that 4.0 replaced (KIP-848)."""
-        return int(self.release.partition(".")[0]) < 4
+        return self._number < (4, 0)
+
+    @property
+    def has_old_streams_groups(self) -> bool:
+        """Whether streams groups have no static members and no offsets of tasks, as before 4.4."""
+        return self._number < (4, 4)
+
+    @property
+    def _number(self) -> tuple[int, int]:
+        major, minor, *_ = self.release.split(".")
+        return int(major), int(minor)
 
 
 def persona(name: str) -> Persona | None:

@@ -109,12 +109,6 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         BEFORE_4,
-        r"votes-that-tie",
-        r"",
-        "Of assignors with as many votes the first member's first one is chosen, as since 4.0; before, its last one.",
-    ),
-    Known(
-        BEFORE_4,
         r"fetches-with-odd-fields",
         r"^Fetch v\d+ replica 7\.nodeEndpoints",
         "A follower that is none gets no addresses.",
@@ -173,18 +167,6 @@ KNOWN: tuple[Known, ...] = (
         r"share-sessions|share-partitions-after-deletion-of-records",
         r"^Share\w+ v2 (an unknown topic|no topic id|partition 7|after errors|a topic that was deleted)",
         "A share session lives on when it names a topic that does not exist; 4.3 ends it with UNKNOWN_SERVER_ERROR.",
-    ),
-    Known(
-        ("4.3",),
-        r".*streams.*|topologies-and-the-topics-that-exist",
-        r"^StreamsGroupHeartbeat v0 .*\.taskOffsetIntervalMs: 0 / 60000$",
-        "The interval of task offsets is answered, which 4.3 leaves at 0.",
-    ),
-    Known(
-        ("4.3",),
-        r"static-members-of-a-streams-group",
-        r"",
-        "Streams groups have static members, as since 4.4; 4.3 refuses them.",
     ),
     Known(
         ("4.3",),

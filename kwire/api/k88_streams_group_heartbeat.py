@@ -9,6 +9,9 @@ soon.
 
 Version notes: 1 the acceptable recovery lag as a 64-bit number, and whether the broker wants the description of the
 topology (KIP-1331): never, as this broker does not store it.
+
+As a release before 4.4 static members, offsets of tasks and warm-up tasks are refused, and no interval of task offsets
+is answered.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from kwire.coordinators.group.streams.tasks import TaskOffsets, Tasks, TaskSet
 from kwire.coordinators.group.streams.topology import Topology, topology_of
 from kwire.errors import Code, KafkaError
 from kwire.metadata.features import STREAMS_VERSION
+from kwire.personas import persona
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse
 
@@ -72,6 +76,10 @@ async def _heartbeat(context: Context, request: StreamsGroupHeartbeatRequest) ->
         if topology is None:
             # As Apache Kafka answers what it does not expect.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
+    release = persona(context.broker.configs.broker["kwire.as.release"])
+    is_old = release is not None and release.has_old_streams_groups
+    if is_old:
+        _refuse_later_features(request)
     command = _command(context, request, topology)
     await context.broker.groups.load_kind("streams")
     answer: HeartbeatAnswer = await context.broker.groups.submit(
@@ -79,10 +87,24 @@ async def _heartbeat(context: Context, request: StreamsGroupHeartbeatRequest) ->
         request.group_id,
         lambda machine, ticket, now_ms: machine.streams.heartbeat(command, ticket=ticket, now_ms=now_ms),
     )
+    if is_old:
+        answer = answer._replace(task_offset_interval_ms=0)
     if not answer.missing:
         return answer
     statuses = await create_internal_topics(context, answer.missing, answer.statuses)
     return answer._replace(statuses=statuses)
+
+
+def _refuse_later_features(request: StreamsGroupHeartbeatRequest) -> None:
+    """KafkaError(INVALID_REQUEST), with the messages of Kafka 4.3, for what streams groups have had since 4.4."""
+    for is_used, message in (
+        (request.instance_id is not None, "Static membership is not yet supported."),
+        (request.task_offsets is not None, "TaskOffsets are not supported yet."),
+        (request.task_end_offsets is not None, "TaskEndOffsets are not supported yet."),
+        (bool(request.warmup_tasks), "WarmupTasks are not supported yet."),
+    ):
+        if is_used:
+            raise KafkaError(Code.INVALID_REQUEST, message)
 
 
 def check_served(context: Context) -> None:

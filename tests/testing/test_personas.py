@@ -200,5 +200,40 @@ def test_an_assignment_while_a_group_rebalances(name, assignment):
         assert bool(described.authorized_operations & 1 << Operation.ALTER_CONFIGS) is (name == "4.0")
 
 
+@pytest.mark.parametrize(
+    ("later", "refusal"),
+    [
+        ({"instance_id": "one"}, "Static membership is not yet supported."),
+        ({"task_offsets": [m.StreamsGroupHeartbeatRequest.TaskOffset()]}, "TaskOffsets are not supported yet."),
+        ({"task_end_offsets": []}, "TaskEndOffsets are not supported yet."),
+        ({"warmup_tasks": [m.StreamsGroupHeartbeatRequest.TaskIds()]}, "WarmupTasks are not supported yet."),
+    ],
+)
+def test_as_4_3_streams_groups_have_no_static_members_and_no_offsets_of_tasks(as_4_3, later, refusal):
+    request = m.StreamsGroupHeartbeatRequest(group_id="g", member_id="m", **later)
+    answer = as_4_3.call(request, m.StreamsGroupHeartbeatResponse, version=0)
+    assert (answer.error_code, answer.error_message) == (Code.INVALID_REQUEST, refusal)
+
+
+@pytest.fixture(scope="module")
+def as_4_3():
+    with KafkaBroker(persona="4.3", topics=["orders"]) as kafka, connect(kafka) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize(("name", "interval_ms"), [("4.3", 0), ("4.4", 60_000)])
+def test_the_interval_of_task_offsets_is_answered_since_4_4(name, interval_ms):
+    Heartbeat = m.StreamsGroupHeartbeatRequest  # noqa: N806 (a class)
+    part = Heartbeat.Subtopology(subtopology_id="0", source_topics=["orders"])
+    request = Heartbeat(
+        group_id="g", member_id="m", process_id="p", rebalance_timeout_ms=60_000,
+        active_tasks=[], standby_tasks=[], warmup_tasks=[],
+        topology=Heartbeat.Topology(subtopologies=[part]),
+    )  # fmt: skip
+    with KafkaBroker(persona=name, topics=["orders"]) as kafka, connect(kafka) as connection:
+        answer = connection.call(request, m.StreamsGroupHeartbeatResponse, version=0)
+    assert (answer.error_code, answer.task_offset_interval_ms) == (Code.NONE, interval_ms)
+
+
 def connect(kafka):
     return Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=20)

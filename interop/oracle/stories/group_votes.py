@@ -7,11 +7,13 @@ from interop.oracle.story import story
 
 @story("JoinGroup", "SyncGroup", "Heartbeat")
 def votes_that_tie(ask: Asker) -> None:
+    """Each pair has names of different buckets of a Java HashMap: else the random ids of members decide."""
     for names in (
         ("range", "roundrobin"),
         ("roundrobin", "range"),
         ("b", "a"),
-        ("zz", "aaa"),
+        ("zz", "aab"),
+        ("range", "sticky"),
         ("range", "cooperative-sticky"),
         ("x1", "sticky"),
     ):

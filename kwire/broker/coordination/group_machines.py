@@ -18,6 +18,7 @@ from kwire.broker.coordination.share_persister import SharePersister
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.personas import persona
 
 Ts = TypeVarTuple("Ts")
 
@@ -66,11 +67,13 @@ class GroupMachines:
 
 def group_config(configs: EffectiveConfigs) -> GroupConfig:
     """The broker's settings for groups."""
+    release = persona(configs.broker["kwire.as.release"])
     return GroupConfig(
         initial_rebalance_delay_ms=configs.broker["group.initial.rebalance.delay.ms"],
         max_size=configs.broker["group.max.size"],
         min_session_timeout_ms=configs.broker["group.min.session.timeout.ms"],
         max_session_timeout_ms=configs.broker["group.max.session.timeout.ms"],
+        scala_votes=release is not None and release.has_old_groups,
         offset_metadata_max_bytes=configs.broker["offset.metadata.max.bytes"],
         offsets_retention_ms=configs.broker["offsets.retention.minutes"] * _MINUTE_MS,
         offsets_retention_check_interval_ms=configs.broker["offsets.retention.check.interval.ms"],

@@ -19,6 +19,8 @@ class GroupConfig(NamedTuple):
     max_size: int = 2**31 - 1
     min_session_timeout_ms: int = 6000
     max_session_timeout_ms: int = 1_800_000
+    # Of protocols with as many votes, whether the one that Kafka before 4.0 takes is chosen: see ``scala_order``.
+    scala_votes: bool = False
     offset_metadata_max_bytes: int = 4096
     offsets_retention_ms: int = 7 * 24 * 3600 * 1000
     offsets_retention_check_interval_ms: int = 600_000

@@ -24,6 +24,7 @@ from kwire.coordinators.group.group import Retention
 from kwire.coordinators.group.records import group_record
 from kwire.coordinators.java_order import hash_map_order, string_hash
 from kwire.coordinators.machine import Record
+from kwire.coordinators.scala_order import scala_map_order
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import GroupMetadataValue
 
@@ -437,10 +438,10 @@ class ClassicGroup:
     def enter(self, state: State, now_ms: int) -> None:
         self.previous_state, self.state, self.state_since_ms = self.state, state, now_ms
 
-    def next_generation(self, now_ms: int) -> None:
+    def next_generation(self, now_ms: int, *, scala_votes: bool = False) -> None:
         """The join phase is over: the generation consists of the present members."""
         self.generation_id += 1
-        self.protocol_name = self.select_protocol() if self.members else None
+        self.protocol_name = self.select_protocol(scala_votes=scala_votes) if self.members else None
         self.topics = self._subscribed_topics()
         self.enter(State.COMPLETING_REBALANCE if self.members else State.EMPTY, now_ms)
         self.pending_syncs.clear()
@@ -465,16 +466,19 @@ class ClassicGroup:
             self._supporter_counts[name] == len(self.members) for name in protocol_names
         )
 
-    def select_protocol(self) -> str:
+    def select_protocol(self, *, scala_votes: bool = False) -> str:
         """The protocol with the most votes among those that all members support; one vote a member.
 
         Of protocols with equally many votes Kafka takes the first in the order of a Java HashMap; so do we, because
-        clients of a group with different protocols depend on the choice.
+        clients of a group with different protocols depend on the choice. Among names of one bucket of that map it
+        depends on the random ids of the members; here it is that of the first member. ``scala_votes``: the first in the
+        order of a Scala map, as before 4.0.
         """
         candidates = frozenset(name for name, count in self._supporter_counts.items() if count == len(self.members))
         votes = Counter(member.vote(candidates) for member in self.members.values())
         most = max(votes.values())
-        return next(name for name in hash_map_order(votes, string_hash) if votes[name] == most)
+        names = scala_map_order(votes) if scala_votes else hash_map_order(votes, string_hash)
+        return next(name for name in names if votes[name] == most)
 
     def _subscribed_topics(self) -> frozenset[str] | None:
         if not self.is_consumer_group:

@@ -434,7 +434,9 @@ def _join_static_again(group: ClassicGroup, command: JoinGroup, member_id: str, 
     _update_member(group, member, command, ticket, step)
     extend_session(group, member, member.session_timeout_ms, step)
 
-    if group.state is State.STABLE and group.select_protocol() == group.protocol_name:
+    if group.state is State.STABLE and group.protocol_name == group.select_protocol(
+        scala_votes=step.config.scala_votes
+    ):
         assignments = {each.member_id: each.assignment for each in group.members.values()}
         step.effects.records.append(group_record(group.group_id, group.to_record(assignments)))
         step.effects.follow_up = StaticMemberStored(

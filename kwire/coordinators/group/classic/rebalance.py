@@ -99,7 +99,7 @@ def complete_join(group: ClassicGroup, step: Step) -> None:
         again_ms = max(group.rebalance_timeout_ms, NO_JOIN_RETRY_MS)
         step.effects.set_timer(("join", group.group_id), step.now_ms + again_ms)
         return
-    group.next_generation(step.now_ms)
+    group.next_generation(step.now_ms, scala_votes=step.config.scala_votes)
     if group.state is State.EMPTY:
         step.effects.records.append(group_record(group.group_id, group.to_record({})))
         return
