@@ -21,8 +21,8 @@ from bench.raw import RawClient
 from interop.brokers import Apache, Kwire
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.compression import Codec, compress
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.compression import Codec, compress
+from kwire.wire.batches.records import Record, build_batch
 
 METADATA, LIST_GROUPS, API_VERSIONS, PRODUCE, OFFSET_COMMIT, JOIN_GROUP = 3, 16, 18, 0, 8, 11
 SYNC_GROUP, ADD_PARTITIONS = 14, 24

@@ -11,7 +11,7 @@ import time
 from bench.tls import wrapped
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 
 class RawClient:

@@ -27,9 +27,9 @@ from kwire.metadata.placement import place
 from kwire.metadata.snapshot import snapshot_records
 from kwire.replication.follower import FetchPosition
 from kwire.replication.sessions import FollowerSession
+from kwire.wire.batches.records import read_records
 from kwire.wire.message import Message
 from kwire.wire.messages import FeatureLevelRecord, PartitionRecord, RegisterBrokerRecord, TopicRecord
-from kwire.wire.records import read_records
 
 SIZES = ((3, 1_000), (10, 10_000), (30, 100_000), (100, 300_000), (100, 1_000_000))
 FACTOR = 3

@@ -5,8 +5,8 @@ from peer import Peer
 from kwire.api import api_table
 from kwire.coordinators.share.state import SharePartitionKey
 from kwire.metadata.features import SHARE_VERSION
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import ShareAcknowledgeRequest, ShareFetchRequest
-from kwire.wire.records import Record, build_batch
 
 
 class SharePeer(Peer):

@@ -7,8 +7,8 @@ from collections import defaultdict
 
 from kwire.errors import Code
 from kwire.wire import messages as m
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 NEW, OLD = 2, 0  # the transaction version that a client speaks

@@ -17,8 +17,8 @@ from interop.oracle.asker import Asker, records
 from interop.oracle.stories.transactions import add, end, init, settled
 from interop.oracle.story import report, warm
 from interop.processes import JavaProcess
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
-from kwire.wire.records import read_records
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.records import read_records
 
 QUICK_TO_ABORT = {"transaction.abort.timed.out.transaction.cleanup.interval.ms": "200"}
 compiling = threading.Lock()

@@ -12,7 +12,7 @@ from interop.differential.operations import Operation
 from interop.differential.session import NO_ANSWER, NOT_SENT, Session
 from interop.oracle.known import known
 from interop.oracle.normal import Normalizer, differences
-from kwire.wire.batch import CODEC_MASK
+from kwire.wire.batches.batch import CODEC_MASK
 
 TITLE = "differential"
 # Answers that list what the whole broker has: only what the sequence made is compared.

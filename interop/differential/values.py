@@ -8,9 +8,9 @@ from typing import Any
 from interop.differential.operations import Json
 from interop.oracle.asker import FIXED_TIME_MS
 from interop.oracle.stories.groups import subscription
-from kwire.wire.compression import Codec
-from kwire.wire.crc import crc32c
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.crc import crc32c
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.spec import Field
 
 UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAbg"

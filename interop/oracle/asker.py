@@ -12,8 +12,8 @@ from typing import Any
 from interop.advertised import KEYS
 from interop.oracle.normal import Normalizer
 from kwire.wire import codec
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.message import Message
-from kwire.wire.records import Record, build_batch
 
 Json = dict[str, Any]
 UNSTABLE = {("InitProducerId", 6)}

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from kwire.errors import KafkaError
-from kwire.wire import batch as batches
-from kwire.wire.records import read_records
+from kwire.wire.batches import batch as batches
+from kwire.wire.batches.records import read_records
 
 NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")

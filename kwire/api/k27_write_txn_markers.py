@@ -21,7 +21,7 @@ from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation
 from kwire.types import TopicPartition
-from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID
+from kwire.wire.batches.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID
 from kwire.wire.messages import WriteTxnMarkersRequest, WriteTxnMarkersResponse
 
 PartitionResult = WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult

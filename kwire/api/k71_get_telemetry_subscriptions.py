@@ -12,7 +12,7 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
-from kwire.wire.compression import Codec
+from kwire.wire.batches.compression import Codec
 from kwire.wire.messages import GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse
 
 # In the order of preference.

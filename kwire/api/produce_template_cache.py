@@ -23,7 +23,7 @@ from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import CHECKED_BATCHES
 from kwire.security.authorizer import Authorizer
 from kwire.security.operations import Operation, ResourceType
-from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
+from kwire.wire.batches.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.codec import RequestHeader, encode_response
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 from kwire.wire.request_templates import START, Fill, records_between, reply_template, shape_of

@@ -134,7 +134,7 @@ def _check_version(cls: type[Message], version: int) -> None:
 
 
 def _schema(cls: type[Message], version: int) -> str:
-    from kwire.wire import schema
+    from kwire.wire.compilation import schema
 
     key = {"request": "API key", "response": "API key", "record": "record type"}.get(cls.KIND)
     described = f", {key} {cls.KEY}" if key else ""
@@ -144,7 +144,7 @@ def _schema(cls: type[Message], version: int) -> str:
 
 
 def _source(cls: type[Message], version: int) -> str:
-    from kwire.wire import compiler
+    from kwire.wire.compilation import compiler
 
     return compiler.source(cls, version)
 

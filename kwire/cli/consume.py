@@ -38,7 +38,7 @@ from kwire.cli.record_format import FormatError, compile_format
 from kwire.cli.share_consumer import ShareConsumer
 from kwire.cli.topics import missing
 from kwire.errors import KafkaError
-from kwire.wire.json_records import record_fields
+from kwire.wire.batches.json_records import record_fields
 
 if TYPE_CHECKING:
     from kwire.cli.decoded_records import RecordTexts

@@ -11,7 +11,7 @@ from pathlib import Path
 from struct import Struct
 from typing import Final, NamedTuple
 
-from kwire.wire.batch import HEADER_BYTES, MAGIC, BatchHeader, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, MAGIC, BatchHeader, read_batch_header
 
 INT32_MAX: Final = 2**31 - 1
 _STEP: Final = Struct(">qi")

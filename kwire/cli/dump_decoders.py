@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from kwire.coordinators.transaction.transaction import State
 from kwire.errors import ProtocolViolation
 from kwire.wire import codec
+from kwire.wire.batches.records import Record
 from kwire.wire.messages import (
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
@@ -28,7 +29,6 @@ from kwire.wire.messages import (
     SnapshotHeaderRecord,
     VotersRecord,
 )
-from kwire.wire.records import Record
 from kwire.wire.varint import read_unsigned_varint
 
 

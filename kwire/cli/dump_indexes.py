@@ -17,8 +17,8 @@ from typing import NamedTuple
 from kwire.cli.dump_batches import base_offset_of, batches
 from kwire.cli.script_twins.java_names import hash_order
 from kwire.storage.index import OffsetIndex, TimeIndex, TransactionIndex
-from kwire.wire.batch import NO_TIMESTAMP
-from kwire.wire.records import read_records
+from kwire.wire.batches.batch import NO_TIMESTAMP
+from kwire.wire.batches.records import read_records
 
 
 class IndexOptions(NamedTuple):

@@ -29,9 +29,9 @@ from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError, ProtocolViolation
 from kwire.storage.snapshots import read_snapshot
-from kwire.wire.batch import NO_SEQUENCE, BatchHeader, is_valid_batch
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record, read_records
+from kwire.wire.batches.batch import NO_SEQUENCE, BatchHeader, is_valid_batch
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, read_records
 
 ABOUT: Final = (
     "This tool helps to parse a log file and dump its contents to the console, useful for debugging a seemingly "

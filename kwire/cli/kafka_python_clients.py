@@ -1,8 +1,8 @@
 """kafka-python as the consumer of the commands, with Java's names for its settings and kwire's codecs.
 
 Responsible for: importing the package on first use, because the import takes 0.2 s; replacing its snappy, lz4 and zstd
-codecs, which need further packages, with those of ``kwire.wire.compression``; a fix for joins that outlast a poll; and
-its names for Java settings. Must not depend on: any command.
+codecs, which need further packages, with those of ``kwire.wire.batches.compression``; a fix for joins that outlast a
+poll; and its names for Java settings. Must not depend on: any command.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError, sasl_of, tls_of
 from kwire.limits import OPENED_BYTES_MAX
-from kwire.wire.compression import Codec, compress, decompress
+from kwire.wire.batches.compression import Codec, compress, decompress
 
 # Java settings that this consumer does not have and does not need.
 _NOT_NEEDED: Final = frozenset({"key.deserializer", "value.deserializer", "group.protocol", "bootstrap.servers"})

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from kwire.wire.records import Headers
+from kwire.wire.batches.records import Headers
 
 
 class LineError(ValueError):

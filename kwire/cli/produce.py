@@ -29,9 +29,9 @@ from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
 from kwire.cli.script_twins.console_producer import read_lines
 from kwire.errors import KafkaError
 from kwire.schemas.problems import NotEncoded
-from kwire.wire.compression import Codec
-from kwire.wire.json_records import JsonRecordError, parse_record
-from kwire.wire.records import Headers, Record
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.json_records import JsonRecordError, parse_record
+from kwire.wire.batches.records import Headers, Record
 
 if TYPE_CHECKING:
     from kwire.cli.encoded_records import Part, RecordEncoder

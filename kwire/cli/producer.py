@@ -19,11 +19,11 @@ from kwire.cli.client import TRANSIENT_ERRORS, Cluster, check, no_partition
 from kwire.cli.connection import ClientError, ConnectionLost, TimedOut
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
-from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE
-from kwire.wire.compression import Codec
+from kwire.wire.batches.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Headers, Record, build_batch
 from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
 from kwire.wire.partitioner import partition_of_key
-from kwire.wire.records import Headers, Record, build_batch
 
 ALL: Final = -1
 

@@ -18,7 +18,8 @@ from kwire.cli.client import TRANSIENT_ERRORS, Cluster, check
 from kwire.cli.connection import CannotConnect, Connection, ConnectionLost, TimedOut
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid, uuid_text
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.records import read_records
 from kwire.wire.messages import (
     ShareAcknowledgeRequest,
     ShareAcknowledgeResponse,
@@ -27,7 +28,6 @@ from kwire.wire.messages import (
     ShareGroupHeartbeatRequest,
     ShareGroupHeartbeatResponse,
 )
-from kwire.wire.records import read_records
 
 GAP: Final = 0
 ACCEPT: Final = 1

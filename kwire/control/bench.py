@@ -28,7 +28,7 @@ from kwire.faults.injector import Injector
 from kwire.faults.reach import check_reach
 from kwire.faults.rules import Rule
 from kwire.server.lifecycle import Server
-from kwire.wire.json_records import JsonRecord
+from kwire.wire.batches.json_records import JsonRecord
 
 
 async def nothing() -> None:

@@ -24,10 +24,10 @@ from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.topics import NewTopic
 from kwire.server.initial_users import store_users
-from kwire.wire.json_records import JsonRecord
+from kwire.wire.batches.json_records import JsonRecord
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import ProduceRequest
 from kwire.wire.partitioner import partition_of_key
-from kwire.wire.records import Record, build_batch
 
 _BATCH_BYTES: Final = 500_000
 _BATCH_RECORDS: Final = 1000

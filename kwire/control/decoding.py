@@ -16,7 +16,7 @@ from kwire.schemas.address import RegistryAddress
 from kwire.schemas.choice import SchemaChoice
 from kwire.schemas.framing import KEY_HEADER, VALUE_HEADER, find_schema, schema_header
 from kwire.schemas.process import Content, SchemaProcess
-from kwire.wire.records import Record
+from kwire.wire.batches.records import Record
 
 _PARTS: Final = ("key", "value")
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from kwire.control.decoding import RecordDecoder
 from kwire.schemas.choice import ChoiceError, SchemaChoice, read_choice
 from kwire.schemas.problems import NotEncoded
-from kwire.wire.json_records import JsonRecord
+from kwire.wire.batches.json_records import JsonRecord
 
 KEY_SCHEMA: Final = "key_schema"
 VALUE_SCHEMA: Final = "value_schema"

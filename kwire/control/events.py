@@ -26,6 +26,7 @@ from kwire.errors import Code, KafkaError
 from kwire.faults.rules import did_you_mean
 from kwire.metadata.commands.partitions import BumpLeaderEpochs
 from kwire.types import TopicPartition
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import (
     ConsumerGroupDescribeRequest,
     ConsumerGroupHeartbeatRequest,
@@ -38,7 +39,6 @@ from kwire.wire.messages import (
     StreamsGroupDescribeRequest,
     StreamsGroupHeartbeatRequest,
 )
-from kwire.wire.records import Record, build_batch
 
 EVENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "leader_epoch_bumped": ("topic", "partition"),

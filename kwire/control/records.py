@@ -23,9 +23,9 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.watches import Watch
 from kwire.control.decoding import RecordDecoder
 from kwire.errors import Code, KafkaError
-from kwire.wire.batch import read_batch_header
-from kwire.wire.json_records import record_fields
-from kwire.wire.records import Record, read_records
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.json_records import record_fields
+from kwire.wire.batches.records import Record, read_records
 
 RECORDS_MAX: Final = 10_000
 SCANNED_MAX: Final = 100_000

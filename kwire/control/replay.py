@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from kwire.errors import Code, KafkaError
 from kwire.types import ZERO_UUID
-from kwire.wire.batch import OVERHEAD_BYTES, read_batch_header
+from kwire.wire.batches.batch import OVERHEAD_BYTES, read_batch_header
+from kwire.wire.batches.records import read_records
 from kwire.wire.codec import Message
-from kwire.wire.records import read_records
 from kwire.wire.spec import Field
 
 # Fields with values that a broker chooses.

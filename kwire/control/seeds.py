@@ -27,7 +27,7 @@ from kwire.control.seed_error import SeedError
 from kwire.errors import KafkaError
 from kwire.metadata.config_rules import check_topic_name
 from kwire.security.acl_text import read_acls
-from kwire.wire.json_records import JsonRecord, JsonRecordError, parse_record, read_record
+from kwire.wire.batches.json_records import JsonRecord, JsonRecordError, parse_record, read_record
 
 _KEYS: Final = ("topics", "configs", "users", "acls")
 _TOPIC_KEYS: Final = ("partitions", "configs", "records")

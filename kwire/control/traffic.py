@@ -17,7 +17,7 @@ from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.forwarded import carrier_of
 from kwire.errors import KafkaError
-from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, OVERHEAD_BYTES, read_batch_header
 from kwire.wire.codec import Message
 from kwire.wire.messages import FetchResponse, ProduceRequest
 

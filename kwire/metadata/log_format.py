@@ -25,7 +25,8 @@ from kwire.limits import METADATA_STEP_RECORDS
 from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import Record as MetadataRecord
 from kwire.wire import codec
-from kwire.wire.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.message import Message
 from kwire.wire.messages import (
     AbortTransactionRecord,
@@ -36,7 +37,6 @@ from kwire.wire.messages import (
     SnapshotHeaderRecord,
     VotersRecord,
 )
-from kwire.wire.records import Record, build_batch, read_records
 
 BOOTSTRAP: Final = "bootstrap.checkpoint"
 

@@ -29,7 +29,7 @@ from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure, co
 from kwire.metadata.image import Record
 from kwire.metadata.log_format import Quorum, RecordReader, SnapshotId, SnapshotReader
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, Uuid
-from kwire.wire.batch import BatchHeader, is_valid_batch, read_batch_header
+from kwire.wire.batches.batch import BatchHeader, is_valid_batch, read_batch_header
 from kwire.wire.message import Message
 from kwire.wire.messages import FetchRequest, FetchSnapshotRequest
 

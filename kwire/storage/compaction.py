@@ -44,7 +44,7 @@ from kwire.storage.segment import (
     PendingDeletion,
     Segment,
 )
-from kwire.wire.batch import (
+from kwire.wire.batches.batch import (
     CODEC_MASK,
     DELETE_HORIZON,
     HEADER_BYTES,
@@ -53,8 +53,15 @@ from kwire.wire.batch import (
     is_valid_batch,
     read_batch_header,
 )
-from kwire.wire.compression import Codec, compress
-from kwire.wire.records import Span, assemble_batch, open_batch, scan_records, timestamp_of, with_timestamp_delta
+from kwire.wire.batches.compression import Codec, compress
+from kwire.wire.batches.records import (
+    Span,
+    assemble_batch,
+    open_batch,
+    scan_records,
+    timestamp_of,
+    with_timestamp_delta,
+)
 
 T = TypeVar("T")
 

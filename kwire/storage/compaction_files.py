@@ -23,7 +23,7 @@ from kwire.storage.segment import (
     Segment,
     file_name,
 )
-from kwire.wire.batch import BatchHeader, is_valid_batch
+from kwire.wire.batches.batch import BatchHeader, is_valid_batch
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ import heapq
 from collections.abc import Iterable
 
 from kwire.storage.index import AbortedTransaction, TransactionIndex
-from kwire.wire.batch import BatchHeader, read_end_marker
+from kwire.wire.batches.batch import BatchHeader, read_end_marker
 
 
 class CleanedTransactions:

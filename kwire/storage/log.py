@@ -25,7 +25,7 @@ from kwire.storage.producer_state import Change
 from kwire.storage.segment import AppendedBatch, PendingDeletion, Segment
 from kwire.storage.stamping import Appended, as_appended, stamp_batches, take_stamped_batches
 from kwire.types import Uuid
-from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader
+from kwire.wire.batches.batch import OVERHEAD_BYTES, BatchHeader
 
 __all__ = ["Appended", "Log", "LogConfig", "PendingDeletion", "PendingFlush", "TimestampOffset"]
 

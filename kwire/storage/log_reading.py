@@ -18,7 +18,7 @@ from kwire.storage.index import AbortedTransaction
 from kwire.storage.lookup import TimestampOffset
 from kwire.storage.producer_state import ProducerStates
 from kwire.storage.segment import Segment
-from kwire.wire.batch import is_valid_batch, read_batch_header
+from kwire.wire.batches.batch import is_valid_batch, read_batch_header
 
 _READ_BYTES: Final = 1024 * 1024
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from kwire.storage.index import AbortedTransaction, IndexDamaged
 from kwire.storage.segment import BatchPosition, Segment
-from kwire.wire.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, read_batch_header
 
 
 class TimestampOffset(NamedTuple):
@@ -121,7 +121,7 @@ def _search_batch(
         # All records of the batch have its time, so the first is the one.
         return TimestampOffset(header.max_timestamp, header.base_offset, header.leader_epoch)
     # Imported at first use: only lookups by time decompress batches here.
-    from kwire.wire.records import read_records  # noqa: PLC0415
+    from kwire.wire.batches.records import read_records  # noqa: PLC0415
 
     batch = memoryview(segment.file.read(position, header.size_bytes))
     for record in read_records(batch):

@@ -24,7 +24,7 @@ from kwire.storage.segment import (
     file_name,
     walk_headers,
 )
-from kwire.wire.batch import HEADER_BYTES, MAGIC, STAMP_BYTES, BatchHeader, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, MAGIC, STAMP_BYTES, BatchHeader, read_batch_header
 
 CUT_SUFFIX: Final = ".cut"
 _COPY_BYTES: Final = 1024 * 1024

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from kwire.errors import Code, KafkaError
 from kwire.storage.index import AbortedTransaction
 from kwire.storage.segment import AppendedBatch
-from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_SEQUENCE, BatchHeader, EndMarker, read_end_marker
+from kwire.wire.batches.batch import NO_PRODUCER_EPOCH, NO_SEQUENCE, BatchHeader, EndMarker, read_end_marker
 
 # A producer may have five requests in flight, so it may send any of its last five batches again.
 BATCHES_KEPT: Final = 5

@@ -45,7 +45,7 @@ from kwire.storage.segment import (
     walk_headers,
 )
 from kwire.storage.snapshots import SNAPSHOT_SUFFIX, Snapshots
-from kwire.wire.batch import (
+from kwire.wire.batches.batch import (
     HEADER_BYTES,
     NO_TIMESTAMP,
     BatchHeader,

@@ -27,7 +27,7 @@ from kwire.storage.index import (
     TimeIndex,
     TransactionIndex,
 )
-from kwire.wire.batch import HEADER_BYTES, NO_TIMESTAMP, OVERHEAD_BYTES, BatchHeader, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, NO_TIMESTAMP, OVERHEAD_BYTES, BatchHeader, read_batch_header
 
 LOG_SUFFIX: Final = ".log"
 INDEX_SUFFIX: Final = ".index"

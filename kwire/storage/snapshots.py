@@ -21,8 +21,8 @@ from typing import Final
 from kwire.storage.files import Files
 from kwire.storage.producer_state import Producer, ProducerBatch, ProducerStates
 from kwire.storage.segment import file_name
-from kwire.wire.batch import NO_SEQUENCE
-from kwire.wire.crc import crc32c
+from kwire.wire.batches.batch import NO_SEQUENCE
+from kwire.wire.batches.crc import crc32c
 
 SNAPSHOT_SUFFIX: Final = ".snapshot"
 _VERSION: Final = 1

@@ -13,7 +13,7 @@ from kwire.errors import Code, KafkaError
 from kwire.storage.files import Buffer
 from kwire.storage.segment import AppendedBatch
 from kwire.types import quick
-from kwire.wire.batch import (
+from kwire.wire.batches.batch import (
     HEADER_BYTES,
     OVERHEAD_BYTES,
     STAMP_BYTES,

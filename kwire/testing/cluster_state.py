@@ -32,7 +32,7 @@ from kwire.storage.os_files import OsFiles
 from kwire.testing.local_cluster import LocalCluster
 from kwire.testing.local_nodes import CONTROLLERS
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, uuid_from_text
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.message import Message
 from kwire.wire.messages import ProducerIdsRecord, UserScramCredentialRecord
 

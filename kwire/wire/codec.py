@@ -245,7 +245,7 @@ _encoders: dict[tuple[type[Message], int], Any] = {}
 
 
 def _new_decoder(cls: type[Message], version: int) -> Any:
-    from kwire.wire.compiler import decoder  # noqa: PLC0415
+    from kwire.wire.compilation.compiler import decoder  # noqa: PLC0415
 
     if version not in cls.VERSIONS:
         raise ProtocolViolation(f"{cls.NAME} has no version {version}")
@@ -254,7 +254,7 @@ def _new_decoder(cls: type[Message], version: int) -> Any:
 
 
 def _new_encoder(cls: type[Message], version: int) -> Any:
-    from kwire.wire.compiler import encoder  # noqa: PLC0415
+    from kwire.wire.compilation.compiler import encoder  # noqa: PLC0415
 
     if version not in cls.VERSIONS:
         raise EncodingError(f"{cls.NAME} has no version {version}")
@@ -305,7 +305,7 @@ def _pass_tags(frame: memoryview, position: int) -> int:
     count = frame[position]
     position += 1
     if count:
-        from kwire.wire.decoding import skip_tags  # noqa: PLC0415
+        from kwire.wire.compilation.decoding import skip_tags  # noqa: PLC0415
 
         try:
             return skip_tags(frame, position, count)

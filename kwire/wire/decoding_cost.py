@@ -15,7 +15,7 @@ from typing import Final
 from kwire.errors import ProtocolViolation
 from kwire.limits import DECODE_INLINE_PARTITIONS_MAX
 from kwire.wire.codec import RequestHeader
-from kwire.wire.decoding import read_varint, skip_tags
+from kwire.wire.compilation.decoding import read_varint, skip_tags
 
 _PRODUCE_KEY: Final = 0
 _COMPACT_SINCE: Final = 9

@@ -14,8 +14,8 @@ from struct import Struct
 from typing import NamedTuple
 
 from kwire.wire.codec import RequestHeader, encode_parts
-from kwire.wire.decoding import read_varint
-from kwire.wire.encoding import write_varint
+from kwire.wire.compilation.decoding import read_varint
+from kwire.wire.compilation.encoding import write_varint
 from kwire.wire.message import Message
 
 # API key and version, which are compared, and the correlation id, which is not.

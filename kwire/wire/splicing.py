@@ -16,9 +16,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from construct import ConstructError
 
 from kwire.errors import ProtocolViolation
-from kwire.wire.decoding import read_tag, skip_tags
-from kwire.wire.message import Message
-from kwire.wire.schema import (
+from kwire.wire.compilation.decoding import read_tag, skip_tags
+from kwire.wire.compilation.schema import (
     INT8,
     Array,
     CompactLength,
@@ -30,6 +29,7 @@ from kwire.wire.schema import (
     Structure,
     schema,
 )
+from kwire.wire.message import Message
 from kwire.wire.varint import encode_unsigned_varint, read_unsigned_varint
 
 Values: TypeAlias = tuple[Any, ...]

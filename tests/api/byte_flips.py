@@ -36,8 +36,8 @@ from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.wire import messages as m
-from kwire.wire.batch import HEADER_BYTES, STAMP_BYTES, is_valid_batch, read_batch_header
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.batch import HEADER_BYTES, STAMP_BYTES, is_valid_batch, read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 SETTINGS = {
     "log.dirs": "/kwire",

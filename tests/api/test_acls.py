@@ -13,7 +13,7 @@ from kwire.metadata.configs import ConfigProblem
 from kwire.security.acl_text import acl_text, read_acls
 from kwire.security.principal import Principal
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 CREATION = m.CreateAclsRequest.AclCreation
 FILTER = m.DeleteAclsRequest.DeleteAclsFilter

@@ -9,7 +9,7 @@ from peer import Peer
 from kwire.errors import Code, StorageFailure
 from kwire.metadata.entities import ResourceType
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from kwire.errors import Code, KafkaError
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire import messages
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 TOPIC = "t"
 GROUP = "g"

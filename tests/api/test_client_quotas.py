@@ -9,7 +9,7 @@ from kwire.broker.requests import quotas
 from kwire.errors import Code
 from kwire.security.principal import Principal
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 
 async def set_quota(client, key, value, **entity):

@@ -13,8 +13,8 @@ from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.batch import read_batch_header
-from kwire.wire.compression import Codec
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.compression import Codec
 
 LARGE = bytes(100_000)
 

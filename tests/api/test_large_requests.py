@@ -16,7 +16,7 @@ from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec, messages
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 MANY = 400
 ANSWERED_MEANWHILE = 5

@@ -24,7 +24,7 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import NewTopic
 from kwire.testing.files import MemoryFiles
 from kwire.wire import codec
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 SHORT, LONG = 80, 200
 # A call is a third of a microsecond. Making an object for an item is one call; work for it is at least ten.

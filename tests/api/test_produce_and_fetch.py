@@ -10,9 +10,9 @@ from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.topics import delete_topics
 from kwire.wire import messages as m
-from kwire.wire.batch import read_batch_header
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record, assemble_batch, build_batch, read_records
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, assemble_batch, build_batch, read_records
 
 
 def records_of(*values, **batch):

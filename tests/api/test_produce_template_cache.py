@@ -21,9 +21,9 @@ from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.batch import CRC_POSITION, CRC_START, read_batch_header
-from kwire.wire.crc import crc32c
-from kwire.wire.records import Record, assemble_batch, build_batch
+from kwire.wire.batches.batch import CRC_POSITION, CRC_START, read_batch_header
+from kwire.wire.batches.crc import crc32c
+from kwire.wire.batches.records import Record, assemble_batch, build_batch
 
 NOW = 1_700_000_000_000
 V = m.ProduceRequest

@@ -12,7 +12,7 @@ from kwire.errors import StorageFailure
 from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 
 LOG = "/kwire/__cluster_metadata-0/00000000000000000000.log"
 META = "/kwire/meta.properties"

@@ -19,7 +19,7 @@ from kwire.errors import KafkaError, ProtocolViolation
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.wire import codec
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 REQUESTS_EACH = 25
 # A wait (JoinGroup, Fetch) is left as if the client had closed its connection.

@@ -8,7 +8,7 @@ from sharing import SharePeer, acquired, errors, write
 from kwire.coordinators.share.acknowledgement import ACCEPT, REJECT, RELEASE, RENEW
 from kwire.errors import Code
 from kwire.metadata.commands.topics import DeleteTopics
-from kwire.wire.records import read_records
+from kwire.wire.batches.records import read_records
 
 
 async def topic_with(broker, *batches, partitions=1, **configs):

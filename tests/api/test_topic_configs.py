@@ -9,8 +9,8 @@ from test_produce_and_fetch import produce, produce_request, records_of
 from kwire.errors import Code
 from kwire.metadata.entities import ResourceType
 from kwire.wire import messages as m
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, build_batch
 
 DAY_MS = 24 * 3600 * 1000
 

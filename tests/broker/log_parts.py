@@ -13,9 +13,9 @@ from kwire.broker.storage_failures import StorageFailures
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.messages import ConfigRecord, PartitionRecord, TopicRecord
-from kwire.wire.records import Record, build_batch, read_records
 
 NODE_ID = 1
 TOPIC_RESOURCE = 2

@@ -23,10 +23,10 @@ from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets
 from kwire.storage.segment import file_name
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
-from kwire.wire.compression import Codec
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.messages import OffsetCommitRequest, OffsetFetchRequest
-from kwire.wire.records import Record, build_batch, read_records
 
 BACKOFF_MS = 1000
 # For tests with a cleaner of their own: while a thread works the clock jumps, and the broker's would be quicker.

@@ -7,7 +7,7 @@ from kwire.broker.telemetry.pushed_metrics import Point, PushedMetrics
 from kwire.broker.telemetry.subscriptions import read_subscription, requested_metrics
 from kwire.errors import Code
 from kwire.wire import messages as m
-from kwire.wire.compression import Codec, compress
+from kwire.wire.batches.compression import Codec, compress
 
 NO_ID = bytes(16)
 METRICS = "org.apache.kafka.producer."

@@ -16,9 +16,9 @@ from kwire.security.principal import Principal
 from kwire.testing.files import MemoryFiles
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID
 from kwire.wire import codec, messages
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import read_records
 from kwire.wire.message import Message
-from kwire.wire.records import read_records
 
 CONTROLLER_ID = 3000
 CONTROLLER = Endpoint("CONTROLLER", "PLAINTEXT", "localhost", 9093)

@@ -16,9 +16,9 @@ from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import FetchRequest, ProduceRequest
-from kwire.wire.records import Record, build_batch
 
 FLUSH_EACH = {"flush_messages": 1}
 

@@ -7,7 +7,7 @@ from kwire.coordinators.share.dead_letters import Cause, DeadLetters
 from kwire.errors import Code, KafkaError
 from kwire.testing.memory_cluster import memory_cluster
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 DLQ = "dlq.g"
 LETTERS = DeadLetters(0, 1, 3, Cause.REJECTED)

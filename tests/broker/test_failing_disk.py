@@ -12,8 +12,8 @@ from kwire.broker.start import open_broker
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch
 
 
 def running(files: MemoryFiles):

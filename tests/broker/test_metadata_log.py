@@ -37,7 +37,8 @@ from kwire.metadata.snapshot import snapshot_records
 from kwire.metadata.topics import NewTopic, create_topics, delete_topics
 from kwire.storage.os_files import OsFiles
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import read_records
 from kwire.wire.messages import (
     AbortTransactionRecord,
     BeginTransactionRecord,
@@ -45,7 +46,6 @@ from kwire.wire.messages import (
     EndTransactionRecord,
     TopicRecord,
 )
-from kwire.wire.records import read_records
 
 APACHE = Path(__file__).with_name("apache_metadata.tar.gz")
 LISTENER = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)

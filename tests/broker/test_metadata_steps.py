@@ -19,7 +19,7 @@ from kwire.metadata.log_format import Quorum, RecordReader, SnapshotReader, data
 from kwire.metadata.observer import CommittedRecords, ControllerAddress, LoadedSnapshot
 from kwire.metadata.snapshot import snapshot_records
 from kwire.metadata.steps import apply_in_steps
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.messages import (
     BeginTransactionRecord,
     EndTransactionRecord,

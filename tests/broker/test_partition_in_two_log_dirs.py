@@ -10,8 +10,8 @@ from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch
 
 
 def running(files: MemoryFiles, log_dirs: str):

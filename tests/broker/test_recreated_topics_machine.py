@@ -22,9 +22,9 @@ from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.messages import FindCoordinatorRequest, OffsetCommitRequest, OffsetFetchRequest
-from kwire.wire.records import Record, build_batch, read_records
 
 DIRECTORIES = "a,b"
 NAMES = ("t", "t", "t", "u")

@@ -22,7 +22,8 @@ from kwire.storage.checkpoints import (
     read_offsets,
 )
 from kwire.types import TopicPartition
-from kwire.wire.batch import OVERHEAD_BYTES, STAMP_BYTES, read_batch_header, stamp
+from kwire.wire.batches.batch import OVERHEAD_BYTES, STAMP_BYTES, read_batch_header, stamp
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import (
     ConfigRecord,
     DeleteRecordsRequest,
@@ -33,7 +34,6 @@ from kwire.wire.messages import (
     RegisterBrokerRecord,
     WriteTxnMarkersRequest,
 )
-from kwire.wire.records import Record, build_batch
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 

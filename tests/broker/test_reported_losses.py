@@ -14,8 +14,8 @@ from kwire.metadata.topics import delete_topics
 from kwire.storage.losses import Cause, Loss
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch
 
 LOG = f"data/t-0/{0:020d}.log"
 

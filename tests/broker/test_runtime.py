@@ -22,9 +22,9 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
 from kwire.types import OFFSETS_TOPIC, ZERO_UUID
-from kwire.wire.batch import read_batch_header
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, build_batch
 
 GROUP = "g"
 

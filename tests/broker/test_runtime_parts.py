@@ -12,7 +12,7 @@ from kwire.coordinators.machine import Effects, MetadataChange, Record
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.image import Delta
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 
 
 @pytest.fixture

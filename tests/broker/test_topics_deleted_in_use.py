@@ -13,8 +13,8 @@ from kwire.errors import KafkaError
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch
 
 
 def running(files: MemoryFiles):

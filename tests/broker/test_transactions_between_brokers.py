@@ -18,7 +18,7 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire import messages as m
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 
 COORDINATOR, LEADER = 1, 2
 TOPIC = TopicPartition("t", 0)

@@ -31,7 +31,7 @@ from kwire.limits import (
     OPENED_INLINE_RECORDS_MAX,
 )
 from kwire.types import TopicPartition
-from kwire.wire.batch import (
+from kwire.wire.batches.batch import (
     CRC_POSITION,
     STAMP_BYTES,
     check_batch,
@@ -40,8 +40,8 @@ from kwire.wire.batch import (
     read_only_batch,
     with_log_append_time,
 )
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record, assemble_batch, build_batch, read_records
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, assemble_batch, build_batch, read_records
 
 NOW_MS = 1_800_000_000_000
 PARTITION = TopicPartition("letters", 3)

@@ -16,8 +16,8 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.storage.losses import Cause, Loss
 from kwire.storage.os_files import OsFiles
 from kwire.types import TopicPartition
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch
 
 LOG = f"t-0/{0:020d}.log"
 METADATA_LOG = f"__cluster_metadata-0/{0:020d}.log"

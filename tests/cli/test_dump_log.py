@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from kwire.cli.dump_log import dump_main
 from kwire.cli.log import log
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 DIRECTORY = Path(__file__).parent / "official_log"
 CASES = json.loads((DIRECTORY / "expected" / "cases.json").read_text())

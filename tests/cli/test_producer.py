@@ -8,11 +8,11 @@ from kwire.cli.client import Cluster
 from kwire.cli.connection import ConnectionLost, parse_address
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
 from kwire.errors import Code, KafkaError
-from kwire.wire.batch import read_batch_header
-from kwire.wire.compression import Codec
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import read_records
 from kwire.wire.messages import InitProducerIdResponse, MetadataResponse, ProduceResponse
 from kwire.wire.partitioner import murmur2
-from kwire.wire.records import read_records
 
 PRODUCE, METADATA, INIT_PRODUCER_ID = 0, 3, 22
 VERSIONS = {18: (0, 4), PRODUCE: (3, 13), METADATA: (0, 13), INIT_PRODUCER_ID: (0, 5)}

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from kwire.cli.replay import replay
 from kwire.testing import KafkaBroker, RecordingError
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 CONFIG = {"group.initial.rebalance.delay.ms": 0}
 

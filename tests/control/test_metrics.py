@@ -14,7 +14,7 @@ from test_http import Running
 from kwire.cli.ctl import ctl
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 DASHBOARD = Path(__file__).parents[2] / "examples" / "grafana" / "kwire.json"
 

@@ -14,7 +14,7 @@ from kwire.faults.rules import Hold, RuleFields, Throttle, read_rule
 from kwire.testing import FaultNeverFired, KafkaBroker, RuleError
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 PRODUCE, FETCH, METADATA, HEARTBEAT, API_VERSIONS, DELETE_RECORDS, FIND = 0, 1, 3, 12, 18, 21, 10
 

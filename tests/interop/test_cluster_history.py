@@ -7,7 +7,7 @@ import pytest
 from interop.cluster.faults import KINDS, schedule
 from interop.cluster.history import End, History, Kind, Sent, Where, check, check_copies
 from interop.cluster.replicas import compare, partition_directories
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 T = Where("t", 0)
 

@@ -13,7 +13,7 @@ from kwire.errors import Code
 from kwire.metadata.commands.configs import AlterConfigs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.features import bootstrap_levels
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 DLQ = "dlq.g"
 ENABLED = {"errors.deadletterqueue.group.enable": "true"}

@@ -9,9 +9,9 @@ from kwire.metadata.frames import decode_record
 from kwire.metadata.log_format import LEADER_CHANGE, control_batch, data_batch
 from kwire.types import METADATA_TOPIC_ID
 from kwire.wire import codec, messages
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.messages import FetchResponse, FetchSnapshotResponse, LeaderChangeMessage, NoOpRecord, TopicRecord
-from kwire.wire.records import Record, build_batch, read_records
 from kwire.wire.varint import encode_unsigned_varint
 
 _CONTROLS = {

@@ -44,7 +44,7 @@ from kwire.testing.files import MemoryFiles
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 pytestmark = pytest.mark.skipif(
     not kwire.storage.log.__file__.endswith(".py") or sys.gettrace() is not None,

@@ -31,7 +31,7 @@ from kwire.testing.files import MemoryFiles
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.spec import Field
 
 FRAMES = 100_000

@@ -3,8 +3,8 @@
 import struct
 
 from kwire.storage.log import Appended, Log
-from kwire.wire.batch import HEADER_BYTES, BatchHeader, read_batch_header
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.batch import HEADER_BYTES, BatchHeader, read_batch_header
+from kwire.wire.batches.records import Record, build_batch
 
 NOW = 1_700_000_000_000
 

@@ -24,9 +24,9 @@ from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.segment import file_name
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 PATH = "data/kv-0"
 RETENTION_MS = 1000

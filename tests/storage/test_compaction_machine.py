@@ -21,9 +21,9 @@ from kwire.storage.compaction import Compaction, cleanable_part
 from kwire.storage.config import FOREVER, LogConfig
 from kwire.storage.log import Log
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header, read_end_marker
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.batch import read_batch_header, read_end_marker
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 PATH = "data/kv-0"
 TRANSACTIONAL = (7, 8)

@@ -12,8 +12,8 @@ from kwire.storage.epochs import EpochEnd, EpochStart
 from kwire.storage.log import SNAPSHOT_INTERVAL_BATCHES, Log
 from kwire.storage.os_files import OsFiles
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import is_valid_batch, read_batch_header, stamp
-from kwire.wire.records import read_records
+from kwire.wire.batches.batch import is_valid_batch, read_batch_header, stamp
+from kwire.wire.batches.records import read_records
 
 PATH = "data/topic-0"
 TOPIC_ID = bytes(range(16))

@@ -17,8 +17,8 @@ from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 PATH = "data/topic-0"
 PRODUCERS = (7, 8, 9)

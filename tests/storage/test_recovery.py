@@ -12,7 +12,7 @@ from kwire.errors import StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 
 PATH = "data/topic-0"
 CONFIG = LogConfig(index_interval_bytes=200)

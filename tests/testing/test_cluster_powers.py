@@ -15,6 +15,7 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.replication.leader import RECOVERED, RECOVERING
 from kwire.testing.files import MemoryFiles
 from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
+from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import (
     AlterReplicaLogDirsRequest,
     CreateTopicsRequest,
@@ -24,7 +25,6 @@ from kwire.wire.messages import (
     IncrementalAlterConfigsRequest,
     ProduceRequest,
 )
-from kwire.wire.records import Record, build_batch
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 

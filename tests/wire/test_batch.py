@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kwire.errors import Code, KafkaError
-from kwire.wire.batch import (
+from kwire.wire.batches.batch import (
     CONTROL,
     HEADER_BYTES,
     LOG_APPEND_TIME,
@@ -21,7 +21,7 @@ from kwire.wire.batch import (
     stamp,
     with_log_append_time,
 )
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 LAYOUT = ">qiibIhiqqqhii"
 

@@ -3,7 +3,8 @@
 import pytest
 from golden_vectors import vectors
 
-from kwire.wire import codec, messages, schema, spec
+from kwire.wire import codec, messages, spec
+from kwire.wire.compilation import schema
 
 
 def names():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from message_strategies import messages_of, versions
 
 from kwire.errors import ProtocolViolation
-from kwire.wire import codec, messages, schema, spec
+from kwire.wire import codec, messages, spec
+from kwire.wire.compilation import schema
 
 
 @pytest.mark.parametrize("name", spec.names())

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kwire.errors import Code, KafkaError
-from kwire.wire.compression import LEVEL_RANGES, Codec, compress, decompress
+from kwire.wire.batches.compression import LEVEL_RANGES, Codec, compress, decompress
 
 REAL_CODECS = [codec for codec in Codec if codec is not Codec.NONE]
 LIMIT_BYTES = 64 * 1024 * 1024

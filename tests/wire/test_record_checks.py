@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kwire.errors import KafkaError
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
-from kwire.wire.compression import Codec
-from kwire.wire.record_checks import begins_with_magic_of_codec, records_match_header
-from kwire.wire.records import Record, build_batch, scan_records, timestamp_of
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.record_checks import begins_with_magic_of_codec, records_match_header
+from kwire.wire.batches.records import Record, build_batch, scan_records, timestamp_of
 
 NOW_MS = 1_700_000_000_000
 ALL = 2**31

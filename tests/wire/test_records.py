@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kwire.errors import Code, KafkaError
-from kwire.wire.batch import HEADER_BYTES, is_valid_batch, read_batch_header
-from kwire.wire.compression import Codec, compress
-from kwire.wire.records import Record, assemble_batch, build_batch, make_records, open_batch, read_records, scan_records
+from kwire.wire.batches.batch import HEADER_BYTES, is_valid_batch, read_batch_header
+from kwire.wire.batches.compression import Codec, compress
+from kwire.wire.batches.records import (
+    Record,
+    assemble_batch,
+    build_batch,
+    make_records,
+    open_batch,
+    read_records,
+    scan_records,
+)
 from kwire.wire.varint import (
     encode_unsigned_varint,
     encode_varint,

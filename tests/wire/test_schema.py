@@ -4,7 +4,7 @@ import construct
 import pytest
 
 from kwire.errors import ProtocolViolation
-from kwire.wire import compiler, schema
+from kwire.wire.compilation import compiler, schema
 from kwire.wire.message import EncodingError
 from kwire.wire.messages import (
     ConsumerGroupHeartbeatResponse,

@@ -6,6 +6,7 @@ import pytest
 
 from kwire.errors import ProtocolViolation
 from kwire.wire import codec
+from kwire.wire.compilation.schema import schema
 from kwire.wire.messages import (
     DescribeClusterResponse,
     FetchResponse,
@@ -13,7 +14,6 @@ from kwire.wire.messages import (
     ProduceRequest,
     StreamsGroupDescribeResponse,
 )
-from kwire.wire.schema import schema
 from kwire.wire.splicing import Splicer, reader, skipper
 
 LOWEST_TO_HIGHEST = [

@@ -8,7 +8,7 @@ import time
 from interop.oracle.asker import Asker, records
 from interop.oracle.stories.transactions import APIS, add, end, init, settled
 from interop.oracle.story import story
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
 
 # How the index and the segments of a log may be cut: an entry for each batch but the first, for a few, for none that
 # is young, and segments that are full of entries after a few batches.

@@ -4,8 +4,8 @@ import base64
 
 from interop.oracle.asker import FIXED_TIME_MS, Asker, records, versions
 from interop.oracle.story import story
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
-from kwire.wire.records import assemble_batch
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.records import assemble_batch
 
 UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAbg"
 

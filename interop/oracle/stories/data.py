@@ -5,7 +5,7 @@ import time
 
 from interop.oracle.asker import FIXED_TIME_MS, Asker, records, versions
 from interop.oracle.story import story
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 

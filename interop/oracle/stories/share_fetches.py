@@ -7,8 +7,8 @@ from interop.oracle.asker import Asker, Json, records
 from interop.oracle.stories.groups import MEMBER
 from interop.oracle.stories.share_groups import NO_ID, OTHER, configure, settled, warm_share_coordinator
 from interop.oracle.story import story
-from kwire.wire.batch import read_batch_header
-from kwire.wire.records import Record, read_records
+from kwire.wire.batches.batch import read_batch_header
+from kwire.wire.batches.records import Record, read_records
 
 ZERO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 # Long enough to load a share partition, which its first fetch begins.

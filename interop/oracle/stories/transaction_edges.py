@@ -9,8 +9,8 @@ from interop.oracle.stories.transactions import APIS, add, end, init, settled
 from interop.oracle.story import story
 from kwire.coordinators.machine import partition_for
 from kwire.coordinators.transaction.records import read_record
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
-from kwire.wire.records import read_records
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.records import read_records
 
 STATE_TOPIC = "__transaction_state"
 

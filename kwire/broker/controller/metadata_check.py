@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from kwire.broker.logs import Logger
 from kwire.errors import StorageFailure
 from kwire.storage.files import Files
-from kwire.wire.batch import CRC_START, HEADER_BYTES, MAGIC, BatchHeader, is_valid_batch, read_batch_header
-from kwire.wire.crc import crc32c
+from kwire.wire.batches.batch import CRC_START, HEADER_BYTES, MAGIC, BatchHeader, is_valid_batch, read_batch_header
+from kwire.wire.batches.crc import crc32c
 
 logger = Logger("kwire.metadata")
 

@@ -64,7 +64,7 @@ from kwire.storage.files import Files
 from kwire.storage.flush import PendingFlush
 from kwire.storage.log import Log
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, TopicPartition, uuid_text
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.messages import AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord
 
 logger = Logger("kwire.metadata")

@@ -12,7 +12,7 @@ from kwire.metadata.image import MetadataImage
 from kwire.metadata.log_format import Quorum, RecordReader, SnapshotId, list_snapshots, read_snapshot
 from kwire.storage.files import Files
 from kwire.storage.log import Log
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batches.batch import read_batch_header
 
 logger = Logger("kwire.metadata")
 

@@ -20,7 +20,7 @@ from kwire.broker.coordination.shard import Shard
 from kwire.broker.coordination.share_persister import SharePersister
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import OFFSETS_TOPIC, uuid_text
-from kwire.wire.compression import Codec
+from kwire.wire.batches.compression import Codec
 
 if TYPE_CHECKING:  # loaded with the first group
     from kwire.broker.coordination.group_machines import GroupMachines

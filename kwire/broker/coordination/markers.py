@@ -18,7 +18,7 @@ from kwire.broker.partitions.partition import ACKS_ALL, Partition
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code
 from kwire.types import OFFSETS_TOPIC, TopicPartition
-from kwire.wire.records import Record, build_batch
+from kwire.wire.batches.records import Record, build_batch
 
 _KEY = struct.Struct(">hh")
 _VALUE = struct.Struct(">hi")

@@ -14,7 +14,7 @@ import trio
 
 from kwire.broker.controller.interface import Controller, only
 from kwire.errors import Code, KafkaError
-from kwire.wire.batch import NO_PRODUCER_ID
+from kwire.wire.batches.batch import NO_PRODUCER_ID
 
 BLOCK_SIZE: Final = 1000
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from kwire.broker.partitions.partition import Partition
 from kwire.coordinators.machine import Machine
-from kwire.wire.batch import BatchHeader, read_batch_header
-from kwire.wire.records import read_records
+from kwire.wire.batches.batch import BatchHeader, read_batch_header
+from kwire.wire.batches.records import read_records
 
 # Bytes that are replayed before other tasks run.
 _SLICE_BYTES: Final = 64 * 1024

@@ -39,7 +39,7 @@ from kwire.coordinators.machine import Effects, Machine, ProducerStamp, partitio
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.metadata.image import Delta
 from kwire.types import TopicPartition
-from kwire.wire.compression import Codec
+from kwire.wire.batches.compression import Codec
 
 log = Logger("kwire.coordinator")
 

@@ -26,10 +26,10 @@ from kwire.broker.clock import Clock, Timer
 from kwire.broker.partitions.partition import Partition
 from kwire.coordinators.machine import Effects, Machine, ProducerStamp, Record
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.wire.batch import HEADER_BYTES
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record as BatchRecord
-from kwire.wire.records import build_batch
+from kwire.wire.batches.batch import HEADER_BYTES
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record as BatchRecord
+from kwire.wire.batches.records import build_batch
 
 M = TypeVar("M", bound=Machine)
 

@@ -18,7 +18,7 @@ from kwire.coordinators.machine import Effects
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import SHARE_STATE_TOPIC, uuid_text
-from kwire.wire.compression import Codec
+from kwire.wire.batches.compression import Codec
 
 if TYPE_CHECKING:  # loaded with the first share group
     from kwire.coordinators.share.coordinator import ShareCoordinator, ShareCoordinatorConfig, Write

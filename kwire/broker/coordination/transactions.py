@@ -19,7 +19,7 @@ from kwire.coordinators.machine import Effects, ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import TRANSACTION_TOPIC, TopicPartition
-from kwire.wire.batch import NO_SEQUENCE
+from kwire.wire.batches.batch import NO_SEQUENCE
 
 if TYPE_CHECKING:  # loaded with the first transaction, or where the node is part of a cluster
     from kwire.broker.coordination.remote_transactions import RemoteTransactions

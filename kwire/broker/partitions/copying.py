@@ -12,7 +12,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import Code, KafkaError
 from kwire.storage.log import Log
-from kwire.wire.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
 
 log = Logger("kwire.replication")
 

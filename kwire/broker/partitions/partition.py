@@ -33,7 +33,7 @@ from kwire.replication.leader import RECOVERED, Leader, Leadership
 from kwire.storage.config import FOREVER
 from kwire.storage.log import Appended, Log, LogConfig
 from kwire.types import Uuid
-from kwire.wire.batch import BatchHeader, check_batch, read_batch_header
+from kwire.wire.batches.batch import BatchHeader, check_batch, read_batch_header
 
 ACKS_ALL: Final = -1
 READ_UNCOMMITTED: Final = 0

@@ -13,7 +13,7 @@ from kwire.metadata.config_types import TopicValues
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.replication.throttle import throttled_partitions
 from kwire.storage.config import LogConfig
-from kwire.wire.compression import Codec
+from kwire.wire.batches.compression import Codec
 
 
 def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:

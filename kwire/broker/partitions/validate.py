@@ -29,7 +29,7 @@ from kwire.limits import (
     OPENED_INLINE_BYTES_MAX,
     OPENED_INLINE_RECORDS_MAX,
 )
-from kwire.wire.batch import (
+from kwire.wire.batches.batch import (
     ATTRIBUTES_IN_USE,
     CODEC_MASK,
     HEADER_BYTES,
@@ -39,9 +39,9 @@ from kwire.wire.batch import (
     BatchHeader,
     read_batch_header,
 )
-from kwire.wire.compression import Codec, compress
-from kwire.wire.record_checks import begins_with_magic_of_codec, records_match_header
-from kwire.wire.records import (
+from kwire.wire.batches.compression import Codec, compress
+from kwire.wire.batches.record_checks import begins_with_magic_of_codec, records_match_header
+from kwire.wire.batches.records import (
     Span,
     assemble_batch,
     build_batch,

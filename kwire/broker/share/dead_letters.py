@@ -26,8 +26,8 @@ from kwire.metadata.features import SHARE_VERSION
 from kwire.metadata.image import MetadataImage
 from kwire.storage.files import FileSlice
 from kwire.storage.segment import walk_slice
-from kwire.wire.batch import HEADER_BYTES, read_batch_header
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.batches.records import Record, build_batch, read_records
 
 if TYPE_CHECKING:  # loaded with the first share group, or by a node of a cluster
     from kwire.broker.share.remote_dead_letters import RemoteDeadLetters

@@ -21,8 +21,8 @@ from kwire.errors import Code, KafkaError
 from kwire.storage.files import FileSlice
 from kwire.storage.index import AbortedTransaction
 from kwire.storage.segment import walk_slice
-from kwire.wire.batch import BatchHeader
-from kwire.wire.records import read_records
+from kwire.wire.batches.batch import BatchHeader
+from kwire.wire.batches.records import read_records
 
 _ABORT: Final = 0
 

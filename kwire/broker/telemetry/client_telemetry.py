@@ -32,7 +32,7 @@ from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.types import METADATA_TOPIC_ID, ZERO_UUID, Uuid, uuid_text
-from kwire.wire.compression import Codec
+from kwire.wire.batches.compression import Codec
 
 log = Logger("kwire.telemetry")
 

@@ -14,7 +14,7 @@ from kwire.broker.telemetry.client_telemetry import ClientInstance
 from kwire.broker.telemetry.pushed_metrics import Point
 from kwire.errors import Code, KafkaError
 from kwire.limits import LOGGED_METRICS_MAX
-from kwire.wire.compression import decompress
+from kwire.wire.batches.compression import decompress
 
 log = Logger("kwire.telemetry")
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from kwire.metadata.configs import client_metrics_keys
 from kwire.types import Uuid
-from kwire.wire.crc import crc32c
+from kwire.wire.batches.crc import crc32c
 
 INTERVAL_MS_DEFAULT: Final = 300_000
 ALL_METRICS: Final = "*"

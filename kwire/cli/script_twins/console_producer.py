@@ -26,8 +26,8 @@ from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line
 from kwire.cli.script_twins.options import BOOTSTRAP, OLD_BROKER_LIST, Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record
 
 NAME: Final = "kafka-console-producer"
 ABOUT: Final = "Send each line of standard input to a topic."

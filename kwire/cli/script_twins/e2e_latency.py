@@ -21,8 +21,8 @@ from kwire.cli.script_twins.java_names import error_line
 from kwire.cli.script_twins.options import COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.python_clients import failure_of, made
 from kwire.errors import KafkaError
-from kwire.wire.compression import Codec
-from kwire.wire.records import Record
+from kwire.wire.batches.compression import Codec
+from kwire.wire.batches.records import Record
 
 NAME: Final = "kafka-e2e-latency"
 ABOUT: Final = "Measure the time from sending a record until it is read."

@@ -21,7 +21,7 @@ from kwire.cli.script_twins.options import Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.python_clients import stopped_by_signals
 from kwire.cli.script_twins.topic_filter import compile_filter
 from kwire.errors import KafkaError
-from kwire.wire.batch import HEADER_BYTES, BatchHeader, read_batch_header
+from kwire.wire.batches.batch import HEADER_BYTES, BatchHeader, read_batch_header
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 NAME: Final = "kafka-replica-verification"

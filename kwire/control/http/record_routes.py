@@ -27,7 +27,7 @@ from kwire.control.records import (
     search_topic,
 )
 from kwire.errors import KafkaError
-from kwire.wire.json_records import JsonRecordError, read_record
+from kwire.wire.batches.json_records import JsonRecordError, read_record
 
 _LAST: Final = 100
 _SELECTION: Final = ("partition", "offset", "timestamp", "last")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from kwire.wire.records import Record
+from kwire.wire.batches.records import Record
 
 
 class Cause(Enum):

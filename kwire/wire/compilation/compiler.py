@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from kwire.wire.decoding import DecoderWriter
-from kwire.wire.encoding import EncoderWriter
+from kwire.wire.compilation.decoding import DecoderWriter
+from kwire.wire.compilation.encoding import EncoderWriter
 from kwire.wire.message import Message
 
 # (buffer, position, exact) -> message. If exact, bytes behind the message are a violation.

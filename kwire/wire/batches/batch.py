@@ -1,7 +1,7 @@
 """The 61-byte header of a record batch (magic 2), read and stamped without touching the records.
 
 Responsible for: where each header field lies, what a well-formed batch is, and the few header bytes that a broker may
-change. Must not depend on: the content of records (``kwire.wire.records`` reads them), files, topics.
+change. Must not depend on: the content of records (``kwire.wire.batches.records`` reads them), files, topics.
 
 ```
  0 base offset      int64   bytes 0-15 are the stamp: outside the CRC,
@@ -30,7 +30,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
 from kwire.types import quick
-from kwire.wire.crc import crc32c
+from kwire.wire.batches.crc import crc32c
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from kwire.errors import ProtocolViolation
-from kwire.wire.message import Message, default_source
-from kwire.wire.schema import (
+from kwire.wire.compilation.schema import (
     INT8,
     STRING_BYTES_MAX,
     VARINT_MAX,
@@ -28,7 +27,8 @@ from kwire.wire.schema import (
     Structure,
     TaggedFields,
 )
-from kwire.wire.source import SourceWriter
+from kwire.wire.compilation.source import SourceWriter
+from kwire.wire.message import Message, default_source
 from kwire.wire.spec import Field
 
 

@@ -27,7 +27,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import OPENED_BYTES_MAX
-from kwire.wire.batch import (
+from kwire.wire.batches.batch import (
     CONTROL,
     CRC_POSITION,
     CRC_START,
@@ -45,8 +45,8 @@ from kwire.wire.batch import (
     Buffer,
     read_batch_header,
 )
-from kwire.wire.compression import Codec, compress, decompress
-from kwire.wire.crc import crc32c
+from kwire.wire.batches.compression import Codec, compress, decompress
+from kwire.wire.batches.crc import crc32c
 from kwire.wire.varint import encode_varint, read_unsigned_varint, read_unsigned_varlong, read_varint
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]

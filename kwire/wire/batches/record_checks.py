@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.wire.batch import CODEC_MASK, HEADER_BYTES, BatchHeader, Buffer
+from kwire.wire.batches.batch import CODEC_MASK, HEADER_BYTES, BatchHeader, Buffer
 from kwire.wire.varint import read_unsigned_varint, read_unsigned_varlong, read_varint
 
 # The first bytes of compressed records; raw snappy blocks have no such mark.

@@ -14,8 +14,8 @@ from typing import Any
 
 from kwire.errors import ProtocolViolation
 from kwire.types import ZERO_UUID
+from kwire.wire.compilation.schema import schema
 from kwire.wire.message import EncodingError, Message
-from kwire.wire.schema import schema
 
 
 class SourceWriter:

@@ -16,7 +16,7 @@ import binascii
 import json
 from typing import Any, Final, NamedTuple
 
-from kwire.wire.records import Headers
+from kwire.wire.batches.records import Headers
 
 _FIELDS: Final = frozenset({"topic", "partition", "offset", "timestamp", "key", "value", "headers"})
 _BASE64: Final = "base64"

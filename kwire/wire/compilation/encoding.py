@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import NoReturn
 
-from kwire.wire.message import EncodingError, Message, default_source
-from kwire.wire.schema import (
+from kwire.wire.compilation.schema import (
     INT8,
     STRING_BYTES_MAX,
     Array,
@@ -29,7 +28,8 @@ from kwire.wire.schema import (
     Structure,
     TaggedFields,
 )
-from kwire.wire.source import SourceWriter
+from kwire.wire.compilation.source import SourceWriter
+from kwire.wire.message import EncodingError, Message, default_source
 from kwire.wire.spec import Field
 
 

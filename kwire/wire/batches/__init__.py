@@ -1,0 +1,1 @@
+"""Record batches: their header, the records in them, their compression and checksum."""

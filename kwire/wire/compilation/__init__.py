@@ -1,0 +1,1 @@
+"""From the spec of a message to the functions that decode and encode it."""
