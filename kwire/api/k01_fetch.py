@@ -38,7 +38,7 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
 from kwire.storage.files import FileSlice
-from kwire.storage.index import AbortedTransaction
+from kwire.storage.segments.index import AbortedTransaction
 from kwire.types import METADATA_TOPIC_ID
 from kwire.wire.messages import FetchRequest, FetchResponse
 

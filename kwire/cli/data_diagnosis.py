@@ -19,7 +19,7 @@ from kwire.metadata.log_format import list_snapshots, read_snapshot
 from kwire.storage import checkpoints
 from kwire.storage.files import DirectoryInUse
 from kwire.storage.os_files import OsFiles
-from kwire.storage.verification import verify_log
+from kwire.storage.recovery.verification import verify_log
 from kwire.types import METADATA_TOPIC
 
 _METADATA_DIRECTORY: Final = f"{METADATA_TOPIC}-0"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from kwire.cli.dump_batches import base_offset_of, batches
 from kwire.cli.script_twins.java_names import hash_order
-from kwire.storage.index import OffsetIndex, TimeIndex, TransactionIndex
+from kwire.storage.segments.index import OffsetIndex, TimeIndex, TransactionIndex
 from kwire.wire.batches.batch import NO_TIMESTAMP
 from kwire.wire.batches.records import read_records
 

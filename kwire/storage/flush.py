@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from kwire.errors import StorageFailure
 from kwire.storage.files import Files, Syncer
-from kwire.storage.segment import Segment
+from kwire.storage.segments.segment import Segment
 
 
 class PendingFlush:

@@ -14,15 +14,16 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.storage import recovery, retention
+from kwire.storage import retention
 from kwire.storage.config import FOREVER, LogConfig
 from kwire.storage.directory import SMALL_FILES, LogDirectory
 from kwire.storage.files import Files
 from kwire.storage.flush import PendingFlush
 from kwire.storage.log_reading import ReadableLog
-from kwire.storage.lookup import TimestampOffset
 from kwire.storage.producer_state import Change
-from kwire.storage.segment import AppendedBatch, PendingDeletion, Segment
+from kwire.storage.recovery import recovery
+from kwire.storage.segments.lookup import TimestampOffset
+from kwire.storage.segments.segment import AppendedBatch, PendingDeletion, Segment
 from kwire.storage.stamping import Appended, as_appended, stamp_batches, take_stamped_batches
 from kwire.types import Uuid
 from kwire.wire.batches.batch import OVERHEAD_BYTES, BatchHeader

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.storage import lookup, recovery
 from kwire.storage.config import LogConfig
 from kwire.storage.epochs import EpochEnd
 from kwire.storage.files import Files, FileSlice
-from kwire.storage.index import AbortedTransaction
-from kwire.storage.lookup import TimestampOffset
 from kwire.storage.producer_state import ProducerStates
-from kwire.storage.segment import Segment
+from kwire.storage.recovery import recovery
+from kwire.storage.segments import lookup
+from kwire.storage.segments.index import AbortedTransaction
+from kwire.storage.segments.lookup import TimestampOffset
+from kwire.storage.segments.segment import Segment
 from kwire.wire.batches.batch import is_valid_batch, read_batch_header
 
 _READ_BYTES: Final = 1024 * 1024

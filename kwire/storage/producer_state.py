@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
-from kwire.storage.index import AbortedTransaction
-from kwire.storage.segment import AppendedBatch
+from kwire.storage.segments.index import AbortedTransaction
+from kwire.storage.segments.segment import AppendedBatch
 from kwire.wire.batches.batch import NO_PRODUCER_EPOCH, NO_SEQUENCE, BatchHeader, EndMarker, read_end_marker
 
 # A producer may have five requests in flight, so it may send any of its last five batches again.

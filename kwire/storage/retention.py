@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from kwire.storage.config import LogConfig
-from kwire.storage.segment import Segment
+from kwire.storage.segments.segment import Segment
 
 # Renaming the files of a segment takes some tens of microseconds.
 SEGMENTS_DELETED_AT_ONCE: Final = 50

@@ -20,7 +20,7 @@ from typing import Final
 
 from kwire.storage.files import Files
 from kwire.storage.producer_state import Producer, ProducerBatch, ProducerStates
-from kwire.storage.segment import file_name
+from kwire.storage.segments.segment import file_name
 from kwire.wire.batches.batch import NO_SEQUENCE
 from kwire.wire.batches.crc import crc32c
 

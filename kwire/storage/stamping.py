@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.storage.files import Buffer
-from kwire.storage.segment import AppendedBatch
+from kwire.storage.segments.segment import AppendedBatch
 from kwire.types import quick
 from kwire.wire.batches.batch import (
     HEADER_BYTES,

@@ -20,7 +20,7 @@ from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import Created, NewTopic, create_topics, delete_topics
 from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets
-from kwire.storage.segment import file_name
+from kwire.storage.segments.segment import file_name
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header

@@ -11,7 +11,7 @@ from kwire.broker.start import open_broker
 from kwire.limits import LOSSES_KEPT_MAX
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
-from kwire.storage.losses import Cause, Loss
+from kwire.storage.recovery.losses import Cause, Loss
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire.batches.batch import read_batch_header

@@ -13,8 +13,8 @@ from kwire.broker.partitions import loss_report
 from kwire.broker.start import open_broker
 from kwire.cli.main import main
 from kwire.metadata.effective import BrokerSettings
-from kwire.storage.losses import Cause, Loss
 from kwire.storage.os_files import OsFiles
+from kwire.storage.recovery.losses import Cause, Loss
 from kwire.types import TopicPartition
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch

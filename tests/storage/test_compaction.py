@@ -19,10 +19,10 @@ import pytest
 from log_batches import NOW, append, append_marker, headers_of, marker
 
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.storage.compaction import SLICE_RECORDS, Compaction, cleanable_part
+from kwire.storage.compaction.compaction import SLICE_RECORDS, Compaction, cleanable_part
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
-from kwire.storage.segment import file_name
+from kwire.storage.segments.segment import file_name
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.batches.compression import Codec

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from log_batches import NOW, append, append_marker, marker
 
-from kwire.storage.compaction import Compaction, cleanable_part
+from kwire.storage.compaction.compaction import Compaction, cleanable_part
 from kwire.storage.config import FOREVER, LogConfig
 from kwire.storage.log import Log
 from kwire.testing.files import MemoryFiles

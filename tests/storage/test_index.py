@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kwire.storage.index import UNWRITTEN_MAX, AbortedTransaction, OffsetIndex, TimeIndex, TransactionIndex
+from kwire.storage.segments.index import UNWRITTEN_MAX, AbortedTransaction, OffsetIndex, TimeIndex, TransactionIndex
 from kwire.testing.files import MemoryFiles
 
 BASE = 1000

@@ -3,10 +3,10 @@ from log_batches import NOW, append, append_marker, batch, headers_of, marker
 
 from kwire.errors import Code, KafkaError
 from kwire.storage.config import LogConfig
-from kwire.storage.index import AbortedTransaction
 from kwire.storage.log import Log
 from kwire.storage.producer_state import Producer, ProducerBatch, ProducerStates
-from kwire.storage.segment import AppendedBatch
+from kwire.storage.segments.index import AbortedTransaction
+from kwire.storage.segments.segment import AppendedBatch
 from kwire.storage.snapshots import read_snapshot, write_snapshot
 from kwire.testing.files import MemoryFiles
 

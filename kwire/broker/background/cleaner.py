@@ -2,7 +2,7 @@
 
 Responsible for: choosing the dirtiest log, driving its round slice by slice, the throttle,
 ``cleaner-offset-checkpoint``, and the logs that cannot be cleaned. Must not depend on: which records stay
-(``kwire.storage.compaction``).
+(``kwire.storage.compaction.compaction``).
 
 A round runs on the event loop in slices of a few milliseconds. After each the loop is free for at least as long as the
 slice took, so cleaning takes at most half of a processor and delays requests by at most one slice; syncing, and the
@@ -27,8 +27,8 @@ from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.storage.compaction import Cleanable, Compaction, Slice, cleanable_part
-from kwire.storage.segment import LOG_SUFFIX
+from kwire.storage.compaction.compaction import Cleanable, Compaction, Slice, cleanable_part
+from kwire.storage.segments.segment import LOG_SUFFIX
 
 log = Logger("kwire.cleaner")
 

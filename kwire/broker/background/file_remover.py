@@ -14,7 +14,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.storage.files import Files
-from kwire.storage.segment import PendingDeletion
+from kwire.storage.segments.segment import PendingDeletion
 
 
 class FileRemover:

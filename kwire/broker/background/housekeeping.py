@@ -28,7 +28,7 @@ from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.storage.retention import SEGMENTS_DELETED_AT_ONCE
-from kwire.storage.segment import DELETED_SUFFIX, LOG_SUFFIX
+from kwire.storage.segments.segment import DELETED_SUFFIX, LOG_SUFFIX
 from kwire.types import TopicPartition
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from kwire.broker.logs import Logger
 from kwire.errors import StorageFailure
 from kwire.limits import LOSSES_KEPT_MAX
 from kwire.storage.files import Files
-from kwire.storage.losses import Loss
+from kwire.storage.recovery.losses import Loss
 from kwire.types import TopicPartition
 
 log = Logger("kwire.broker")

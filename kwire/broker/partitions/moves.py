@@ -29,7 +29,7 @@ from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.storage.files import Files
-from kwire.storage.segment import PendingDeletion
+from kwire.storage.segments.segment import PendingDeletion
 
 log = Logger("kwire.broker")
 

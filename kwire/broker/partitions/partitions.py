@@ -24,8 +24,8 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.storage.log import Log
-from kwire.storage.losses import Cause, Loss
-from kwire.storage.segment import PendingDeletion
+from kwire.storage.recovery.losses import Cause, Loss
+from kwire.storage.segments.segment import PendingDeletion
 from kwire.types import TopicPartition, uuid_text
 
 log = Logger("kwire.broker")

@@ -15,8 +15,8 @@ from kwire.broker.partitions.partition import Partition
 from kwire.errors import Code, KafkaError
 from kwire.storage.epochs import EpochEnd
 from kwire.storage.files import FileSlice
-from kwire.storage.index import AbortedTransaction
 from kwire.storage.log import Log
+from kwire.storage.segments.index import AbortedTransaction
 from kwire.types import quick
 
 

@@ -25,7 +25,7 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.features import SHARE_VERSION
 from kwire.metadata.image import MetadataImage
 from kwire.storage.files import FileSlice
-from kwire.storage.segment import walk_slice
+from kwire.storage.segments.segment import walk_slice
 from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.batches.records import Record, build_batch, read_records
 

@@ -19,8 +19,8 @@ from kwire.coordinators.share.acquiring import Acquired, FetchedBatch
 from kwire.coordinators.share.share_partition import SharePartition
 from kwire.errors import Code, KafkaError
 from kwire.storage.files import FileSlice
-from kwire.storage.index import AbortedTransaction
-from kwire.storage.segment import walk_slice
+from kwire.storage.segments.index import AbortedTransaction
+from kwire.storage.segments.segment import walk_slice
 from kwire.wire.batches.batch import BatchHeader
 from kwire.wire.batches.records import read_records
 

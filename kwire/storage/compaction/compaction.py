@@ -30,15 +30,15 @@ from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from kwire.errors import Code, KafkaError
-from kwire.storage.compaction_files import CleanedSegment, Task, read_batch
-from kwire.storage.compaction_keys import OffsetMap
-from kwire.storage.compaction_transactions import CleanedTransactions
+from kwire.storage.compaction.files import CleanedSegment, Task, read_batch
+from kwire.storage.compaction.keys import OffsetMap
+from kwire.storage.compaction.transactions import CleanedTransactions
 from kwire.storage.files import Buffer
 from kwire.storage.flush import PendingFlush
-from kwire.storage.index import OffsetIndex, TimeIndex
 from kwire.storage.log import Log
-from kwire.storage.recovery import SWAP_SUFFIX
-from kwire.storage.segment import (
+from kwire.storage.recovery.recovery import SWAP_SUFFIX
+from kwire.storage.segments.index import OffsetIndex, TimeIndex
+from kwire.storage.segments.segment import (
     RELATIVE_OFFSET_MAX,
     AppendedBatch,
     PendingDeletion,

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from kwire.errors import StorageFailure
 from kwire.storage.files import Files
-from kwire.storage.losses import missing_segments
-from kwire.storage.recovery import sound_batches
-from kwire.storage.segment import LOG_SUFFIX, Segment, file_name
+from kwire.storage.recovery.losses import missing_segments
+from kwire.storage.recovery.recovery import sound_batches
+from kwire.storage.segments.segment import LOG_SUFFIX, Segment, file_name
 
 
 class Verification(NamedTuple):

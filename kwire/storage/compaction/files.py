@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 
 from kwire.errors import KafkaError, StorageFailure
 from kwire.storage.files import Files
-from kwire.storage.index import TransactionIndex
-from kwire.storage.recovery import CLEANED_SUFFIX, SWAP_SUFFIX
-from kwire.storage.segment import (
+from kwire.storage.recovery.recovery import CLEANED_SUFFIX, SWAP_SUFFIX
+from kwire.storage.segments.index import TransactionIndex
+from kwire.storage.segments.segment import (
     INDEX_SUFFIX,
     LOG_SUFFIX,
     SUFFIXES,

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from kwire.errors import StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.files import Buffer, File, Files, FileSlice, Syncer
-from kwire.storage.index import (
+from kwire.storage.segments.index import (
     UNWRITTEN_MAX,
     AbortedTransaction,
     IndexDamaged,

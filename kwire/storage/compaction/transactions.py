@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 
-from kwire.storage.index import AbortedTransaction, TransactionIndex
+from kwire.storage.segments.index import AbortedTransaction, TransactionIndex
 from kwire.wire.batches.batch import BatchHeader, read_end_marker
 
 

@@ -28,10 +28,10 @@ from kwire.storage.checkpoints import LEADER_EPOCH_CHECKPOINT, read_epochs
 from kwire.storage.config import LogConfig
 from kwire.storage.epochs import LeaderEpochs
 from kwire.storage.files import Files
-from kwire.storage.lookup import segment_index
-from kwire.storage.losses import Cause, Cuts, Loss, doubtful_from, is_legacy_message, missing_segments
 from kwire.storage.producer_state import Producer, ProducerStates, check_batch, check_marker
-from kwire.storage.segment import (
+from kwire.storage.recovery.losses import Cause, Cuts, Loss, doubtful_from, is_legacy_message, missing_segments
+from kwire.storage.segments.lookup import segment_index
+from kwire.storage.segments.segment import (
     DELETED_SUFFIX,
     INDEX_SUFFIX,
     LOG_SUFFIX,

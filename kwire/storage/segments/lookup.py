@@ -10,8 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kwire.storage.index import AbortedTransaction, IndexDamaged
-from kwire.storage.segment import BatchPosition, Segment
+from kwire.storage.segments.index import AbortedTransaction, IndexDamaged
+from kwire.storage.segments.segment import BatchPosition, Segment
 from kwire.wire.batches.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, read_batch_header
 
 

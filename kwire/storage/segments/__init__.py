@@ -1,0 +1,1 @@
+"""The segments of a log: a .log file and its indexes, and lookups in them."""
