@@ -6,7 +6,8 @@ the packages of kwire share. Must not depend on: any other package of kwire.
 Four kinds of errors, each caught in one place:
 
 * ``KafkaError``: a refusal with a code; caught per item in ``kwire.api``.
-* ``ProtocolViolation``: the peer broke the wire protocol; caught in ``kwire.server.connection``, which closes.
+* ``ProtocolViolation``: the peer broke the wire protocol; caught in ``kwire.server.connections.connection``, which
+  closes.
 * ``StorageFailure``: a disk failed or is full; takes the log offline.
 * any other exception is a bug in kwire: logged, answered with UNKNOWN_SERVER_ERROR, connection closed.
 """

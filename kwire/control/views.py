@@ -13,8 +13,8 @@ from kwire.control.records import partitions_of
 from kwire.control.traffic import ConnectionCounts, Traffic
 from kwire.coordinators.share.state import DeliveryState
 from kwire.errors import Code, KafkaError, ProtocolViolation
-from kwire.server.connection import Connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import Connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.wire.codec import decode
 from kwire.wire.messages import (
     ConsumerGroupDescribeRequest,

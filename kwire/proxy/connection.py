@@ -43,8 +43,8 @@ from kwire.proxy.requests import (
 )
 from kwire.proxy.rewriting import API_VERSIONS, Route, ceiling, rewrite_response, route
 from kwire.security.principal import Principal
-from kwire.server.outgoing import Outgoing, send_through
-from kwire.server.refusals import Ended, PeerGone
+from kwire.server.connections.outgoing import Outgoing, send_through
+from kwire.server.connections.refusals import Ended, PeerGone
 from kwire.server.transport import Part
 from kwire.wire.codec import (
     Message,

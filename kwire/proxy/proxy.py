@@ -26,7 +26,7 @@ from kwire.limits import PROXY_NODES_MAX, PROXY_TOPICS_MAX
 from kwire.proxy.connection import TLS_RECORDS, ClientStream, ProxiedConnection, Stream
 from kwire.proxy.frames import SIZE_BYTES, SharedBuffers
 from kwire.server.acceptor import CannotBind
-from kwire.server.handshake import Handshake, HandshakeFailed, HandshakeFailures
+from kwire.server.tls.handshake import Handshake, HandshakeFailed, HandshakeFailures
 from kwire.types import ZERO_UUID
 from kwire.wire.codec import Message, encode_request
 from kwire.wire.messages import ApiVersionsRequest

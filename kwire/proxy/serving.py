@@ -27,13 +27,13 @@ from kwire.proxy.proxy import Proxy
 from kwire.server.acceptor import Bound, CannotBind, PortInUse, bind
 from kwire.server.bindings import WILDCARDS, Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
-from kwire.server.handshake import Handshake, shake_hands
+from kwire.server.connections.turns import TurnQueue
+from kwire.server.tls.handshake import Handshake, shake_hands
 from kwire.server.transport import LastReceived, SocketTransport
-from kwire.server.turns import TurnQueue
 
 if TYPE_CHECKING:  # not at run time: a proxy without TLS does not load OpenSSL
-    from kwire.server.tls_listeners import TlsListeners
-    from kwire.server.tls_transport import TlsTransport
+    from kwire.server.tls.listeners import TlsListeners
+    from kwire.server.tls.transport import TlsTransport
 
 log = Logger("kwire.proxy")
 
@@ -102,7 +102,7 @@ class Sockets:
     def _load(self, settings: Mapping[str, str]) -> TlsListeners:
         from kwire.metadata.effective import BrokerSettings, EffectiveConfigs  # noqa: PLC0415 (as above)
         from kwire.metadata.image import MetadataImage  # noqa: PLC0415
-        from kwire.server.tls_listeners import TlsListeners  # noqa: PLC0415
+        from kwire.server.tls.listeners import TlsListeners  # noqa: PLC0415
 
         configs = EffectiveConfigs(MetadataImage(), BrokerSettings(settings), 0)
         listeners = TlsListeners.load(configs, [self._listener])
@@ -168,7 +168,7 @@ class Sockets:
     ) -> tuple[SocketTransport | TlsTransport, Handshake | None]:
         if self._listeners is None:
             return SocketTransport(accepted, address, close_watch, self._last_received), None
-        from kwire.server.tls_transport import TlsTransport  # noqa: PLC0415 (loaded with the certificates)
+        from kwire.server.tls.transport import TlsTransport  # noqa: PLC0415 (loaded with the certificates)
 
         listener = self._listeners.get(self._protocol)
         assert listener is not None

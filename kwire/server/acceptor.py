@@ -19,9 +19,9 @@ from kwire.broker.logs import Logger
 from kwire.limits import ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN
 from kwire.server.bindings import WILDCARDS, Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
-from kwire.server.connection import Connection
-from kwire.server.handshake import shake_hands
+from kwire.server.connections.connection import Connection
 from kwire.server.listener import Listener
+from kwire.server.tls.handshake import shake_hands
 from kwire.server.transport import SocketTransport
 
 log = Logger("kwire.server")
@@ -170,7 +170,7 @@ class Acceptor:
         if tls is None:
             plain = SocketTransport(accepted, address, self._close_watch, last_received)
             return Connection(self._broker, plain, self._listener)
-        from kwire.server.tls_transport import TlsTransport  # noqa: PLC0415 (loaded with the listener's certificates)
+        from kwire.server.tls.transport import TlsTransport  # noqa: PLC0415 (loaded with the listener's certificates)
 
         transport = TlsTransport(accepted, address, self._close_watch, last_received, tls.context)
         agree = partial(tls.handshake, transport, self._connections.turns.next_turn)

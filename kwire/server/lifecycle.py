@@ -57,7 +57,7 @@ from kwire.server.bindings import (
     read_socket_options,
 )
 from kwire.server.close_watch import CloseWatch
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.hangup import Hangups, Meaning
 from kwire.server.listener import Listener
 from kwire.server.process import raise_descriptor_limit, stop_at_once_after
@@ -66,7 +66,7 @@ from kwire.storage.files import Files
 from kwire.storage.os_files import OsFiles
 
 if TYPE_CHECKING:  # loads key stores, which a broker without TLS does not need
-    from kwire.server.tls_listeners import TlsListeners
+    from kwire.server.tls.listeners import TlsListeners
 
 log = Logger("kwire.server")
 
@@ -273,7 +273,7 @@ async def _serve_one(  # noqa: PLR0917
 
 def _load_logins(broker: Broker) -> None:
     """Import what a login needs, so that the first client need not wait for it."""
-    import kwire.server.login  # noqa: F401, PLC0415
+    import kwire.server.connections.login  # noqa: F401, PLC0415
 
     assert broker.authentication is not None
 
@@ -432,7 +432,7 @@ def _tls_listeners(configs: EffectiveConfigs, bindings: Sequence[Binding]) -> Tl
     """Read the certificates of TLS listeners, if there are any. Raises ConfigProblem."""
     if not any(binding.security_protocol.endswith("SSL") for binding in bindings):
         return None
-    from kwire.server.tls_listeners import TlsListeners  # noqa: PLC0415 (a start without TLS does not load it)
+    from kwire.server.tls.listeners import TlsListeners  # noqa: PLC0415 (a start without TLS does not load it)
 
     return TlsListeners.load(configs, bindings)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.registry import ConnectionRegistry
 
 if TYPE_CHECKING:  # not at run time: a broker without TLS does not load OpenSSL
-    from kwire.server.tls_listeners import TlsListener
+    from kwire.server.tls.listeners import TlsListener
 
 
 class Listener(NamedTuple):

@@ -33,8 +33,8 @@ from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.security.sasl.client import SaslLogin
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.files import MemoryFiles
 from kwire.testing.network import MemoryNetwork

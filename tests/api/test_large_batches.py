@@ -7,8 +7,8 @@ from test_produce_and_fetch import fetch, produce_request, records_of, values_in
 from kwire.errors import Code
 from kwire.limits import CHECKED_BATCHES
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec

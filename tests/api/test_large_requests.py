@@ -11,8 +11,8 @@ from peer import apis_of
 from kwire.broker.endpoint import Endpoint
 from kwire.limits import TURN_MS
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec, messages

@@ -15,8 +15,8 @@ from kwire.errors import Code
 from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.topics import delete_topics
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec

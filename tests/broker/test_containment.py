@@ -259,10 +259,10 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/controller/embedded.py", "self._note_old_snapshot"),  # sets the next timer first
         ("broker/coordination/share_states.py", "self._prune_again"),  # likewise
         ("broker/background/file_remover.py", "partial(self._due.send_nowait, deletion)"),  # the file stays
-        ("server/connection.py", "scope.cancel"),
-        ("server/connection.py", "callback"),
-        ("server/handshake.py", "expire"),  # closes the connection
-        ("server/login.py", "partial(self._set_gate, Gate.LOGIN)"),
+        ("server/connections/connection.py", "scope.cancel"),
+        ("server/connections/connection.py", "callback"),
+        ("server/tls/handshake.py", "expire"),  # closes the connection
+        ("server/connections/login.py", "partial(self._set_gate, Gate.LOGIN)"),
     }
 
 

@@ -27,7 +27,7 @@ from kwire.metadata.image import MetadataImage
 from kwire.metadata.quorum_rules import check_quorum
 from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.server.close_watch import CloseWatch
-from kwire.server.tls_transport import TlsTransport
+from kwire.server.tls.transport import TlsTransport
 from kwire.server.transport import LastReceived
 from kwire.testing.network import MemoryNetwork
 from kwire.wire import codec

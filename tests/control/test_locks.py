@@ -7,7 +7,7 @@ from kwire.control.events import Events
 from kwire.control.internal_client import InternalClient
 from kwire.control.views import Views
 from kwire.server.bindings import Limits
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.registry import ConnectionRegistry
 
 
 @pytest.fixture

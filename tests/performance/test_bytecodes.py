@@ -37,8 +37,8 @@ from kwire.metadata.commands.security import CreateAcls
 from kwire.metadata.effective import BrokerSettings
 from kwire.security.acl_text import read_acls
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.files import MemoryFiles
 from kwire.testing.transport import MemoryTransport

@@ -32,7 +32,7 @@ NOT_AT_START = (
     "kwire.metadata.topics",
     "kwire.security.standard_authorizer",
     "kwire.schemas",
-    "kwire.server.tls_transport",
+    "kwire.server.tls.transport",
     "kwire.testing",
     "scramp",
     "starlette",

@@ -14,7 +14,7 @@ from kwire.broker.outbound.interface import Address
 from kwire.limits import PROXY_BUFFER_BYTES, PROXY_FRAME_BYTES_MAX
 from kwire.proxy.frames import SharedBuffers
 from kwire.security.principal import Principal
-from kwire.server.handshake import HandshakeFailed
+from kwire.server.tls.handshake import HandshakeFailed
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsResponse,

@@ -13,8 +13,8 @@ from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.table import Api
 from kwire.broker.watchdog import Watchdog
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec

@@ -8,7 +8,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.client import Client
 from kwire.server.bindings import Limits
-from kwire.server.connection_registry import ConnectionRegistry, RateLimiter
+from kwire.server.connections.registry import ConnectionRegistry, RateLimiter
 
 
 class RegisteredConnection:

@@ -8,8 +8,8 @@ from kwire.api import api_table
 from kwire.errors import Code
 from kwire.metadata.features import SERVED
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 

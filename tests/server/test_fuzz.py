@@ -22,10 +22,10 @@ from kwire.broker.broker import Broker
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
-from kwire.server import connection
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections import connection
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.files import MemoryFiles
 from kwire.testing.transport import MemoryTransport

@@ -21,8 +21,8 @@ from kwire.security.sasl.login import Login
 from kwire.security.sasl.scram_client import ScramClient
 from kwire.security.sasl.scram_keys import salted_password
 from kwire.server.bindings import Limits
-from kwire.server.connection import Connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import Connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.initial_users import store_users
 from kwire.server.listener import Listener
 from kwire.testing.files import MemoryFiles
@@ -141,7 +141,7 @@ def audit(monkeypatch):
 
         warning = info
 
-    monkeypatch.setattr("kwire.server.login.AUDIT", Recording())
+    monkeypatch.setattr("kwire.server.connections.login.AUDIT", Recording())
     return lines
 
 

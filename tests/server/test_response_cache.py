@@ -16,8 +16,8 @@ from kwire.security.acl_text import read_acls
 from kwire.security.principal import Principal
 from kwire.security.standard_authorizer import StandardAuthorizer
 from kwire.server.bindings import Limits
-from kwire.server.connection import serve_connection
-from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.connections.connection import serve_connection
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec

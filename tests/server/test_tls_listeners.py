@@ -23,7 +23,7 @@ from kwire.server.acceptor import Acceptor
 from kwire.server.close_watch import CloseWatch
 from kwire.server.lifecycle import open_server
 from kwire.server.listener import Listener
-from kwire.server.tls_listeners import TlsListener
+from kwire.server.tls.listeners import TlsListener
 from kwire.testing.files import MemoryFiles
 from kwire.wire import codec
 from kwire.wire.messages import ApiVersionsRequest, IncrementalAlterConfigsRequest, MetadataRequest
@@ -351,7 +351,7 @@ class _Accepted(socket.socket):
 
 
 def loaded_server():
-    from kwire.server.tls_listeners import _load
+    from kwire.server.tls.listeners import _load
 
     return _load(certificates.settings(certificates.server()))
 
@@ -457,7 +457,7 @@ async def test_failures_are_logged_up_to_a_number_and_then_counted(edge, monkeyp
         def warning(self, event, **values):
             lines.append(event)
 
-    monkeypatch.setattr("kwire.server.handshake.log", Log())
+    monkeypatch.setattr("kwire.server.tls.handshake.log", Log())
     peers = [edge.accept() for _ in range(30)]
     for peer in peers:
         peer.send(b"\x00\x00\x00\x0a\x00\x12")

@@ -12,8 +12,8 @@ import trio
 
 from kwire.limits import TLS_PIECE_BYTES
 from kwire.server.close_watch import CloseWatch
-from kwire.server.handshake import HandshakeFailed
-from kwire.server.tls_transport import TlsTransport
+from kwire.server.tls.handshake import HandshakeFailed
+from kwire.server.tls.transport import TlsTransport
 from kwire.server.transport import LastReceived
 from kwire.storage.files import FileSlice
 

@@ -5,7 +5,7 @@ import trio
 from edge import API_VERSIONS, HEARTBEAT, METADATA, Edge
 
 from kwire.limits import LOOP_HELD_WARNING_MS, TURN_MS
-from kwire.server.turns import TurnQueue
+from kwire.server.connections.turns import TurnQueue
 from kwire.testing.transport import MemoryTransport
 from kwire.wire.messages import HeartbeatResponse, MetadataResponse
 

@@ -6,7 +6,7 @@ import trio.testing
 
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.errors import Code
-from kwire.server.connection import serve_connection
+from kwire.server.connections.connection import serve_connection
 from kwire.testing import memory_cluster as memory_cluster_module
 from kwire.testing.memory_cluster import CONTROLLER_ID, memory_cluster
 from kwire.wire.messages import CreateTopicsRequest

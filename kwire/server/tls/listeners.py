@@ -32,8 +32,8 @@ from kwire.security.tls.principal_mapping import BadRule, NoMatchingRule, Princi
 from kwire.security.tls.settings import TlsProblem, TlsSettings
 from kwire.security.tls.stores import KeyStore, read_key_store
 from kwire.server.bindings import Binding
-from kwire.server.handshake import HandshakeFailed, NextTurn
-from kwire.server.tls_transport import TlsTransport
+from kwire.server.tls.handshake import HandshakeFailed, NextTurn
+from kwire.server.tls.transport import TlsTransport
 
 log = Logger("kwire.server")
 

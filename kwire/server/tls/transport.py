@@ -26,7 +26,7 @@ import trio
 from kwire.limits import TLS_PIECE_BYTES, TLS_RECORD_BYTES, TLS_TURN_BYTES_MAX
 from kwire.security.tls.failures import why_handshake_failed, why_not_tls
 from kwire.server.close_watch import CloseWatch
-from kwire.server.handshake import HandshakeFailed, NextTurn
+from kwire.server.tls.handshake import HandshakeFailed, NextTurn
 from kwire.server.transport import (
     BYTES,
     AcceptedSocket,

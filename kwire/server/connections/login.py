@@ -24,8 +24,8 @@ from kwire.broker.requests.refusals import refusal_of
 from kwire.errors import Code
 from kwire.security.sasl.exchange import Refused
 from kwire.security.sasl.login import SASL_HANDSHAKE, LoggedIn, Login, Stage, Step
-from kwire.server.connection_registry import ConnectionRegistry
-from kwire.server.refusals import Ended
+from kwire.server.connections.refusals import Ended
+from kwire.server.connections.registry import ConnectionRegistry
 from kwire.wire.codec import Part, RequestHeader, decode_request, encode_response, read_header, response_class
 from kwire.wire.messages import FindCoordinatorResponse, SaslAuthenticateResponse, SaslHandshakeResponse
 from kwire.wire.session import Gate, SaslSession, Session

@@ -21,10 +21,10 @@ from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.limits import OPENING_THREADS_MAX, READ_BUFFERS_KEPT_MAX
 from kwire.server.bindings import UNLIMITED, Limits
-from kwire.server.handshake import HandshakeFailures
-from kwire.server.request_memory import RequestMemory, UnfinishedRequests
+from kwire.server.connections.request_memory import RequestMemory, UnfinishedRequests
+from kwire.server.connections.turns import TurnQueue
+from kwire.server.tls.handshake import HandshakeFailures
 from kwire.server.transport import LastReceived
-from kwire.server.turns import TurnQueue
 from kwire.wire.frames import ReadBuffers
 from kwire.wire.messages import ApiVersionsResponse
 from kwire.wire.session import API_VERSIONS_KEY, Served, Session

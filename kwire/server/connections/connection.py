@@ -33,22 +33,22 @@ from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
 from kwire.metadata.sasl_settings import uses_sasl
-from kwire.server.cached_answers import CachedAnswers
-from kwire.server.connection_registry import RegisteredConnection
-from kwire.server.handshake import Handshake, HandshakeFailed
+from kwire.server.connections.cached_answers import CachedAnswers
+from kwire.server.connections.outgoing import Outgoing, send_through
+from kwire.server.connections.refusals import Ended, PeerGone, discard, encode_refusal
+from kwire.server.connections.registry import RegisteredConnection
+from kwire.server.connections.request_memory import RequestMemory
+from kwire.server.connections.turns import Turn
 from kwire.server.listener import Listener
-from kwire.server.outgoing import Outgoing, send_through
-from kwire.server.refusals import Ended, PeerGone, discard, encode_refusal
-from kwire.server.request_memory import RequestMemory
+from kwire.server.tls.handshake import Handshake, HandshakeFailed
 from kwire.server.transport import Part, Transport, close_slices
-from kwire.server.turns import Turn
 from kwire.wire.codec import Message, RequestHeader, api_name, decode_request, encode_response, read_header
 from kwire.wire.decoding_cost import decodes_slowly
 from kwire.wire.frames import FrameSplitter
 from kwire.wire.session import Session
 
 if TYPE_CHECKING:  # loaded with the first connection to a SASL listener
-    from kwire.server.login import ConnectionLogin
+    from kwire.server.connections.login import ConnectionLogin
 
 log = Logger("kwire.server")
 
@@ -126,7 +126,7 @@ class Connection:
         self._ended_because: str | None = None
         self._login: ConnectionLogin | None = None
         if uses_sasl(listener.endpoint.security_protocol):
-            from kwire.server.login import ConnectionLogin  # noqa: PLC0415 (with the first login)
+            from kwire.server.connections.login import ConnectionLogin  # noqa: PLC0415 (with the first login)
 
             self._login = ConnectionLogin(self, connections, broker.authentication, broker.clock)
         connections.enter(self)

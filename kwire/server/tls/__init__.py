@@ -1,0 +1,1 @@
+"""TLS of the listeners: certificates, the handshake, and the bytes afterwards."""
