@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from kwire.api.moved_leader import current_leader, endpoints_of
-from kwire.broker.partitions.fetch_sessions import (
+from kwire.broker.partitions.fetching.fetch_sessions import (
     FINAL_EPOCH,
     INITIAL_EPOCH,
     NO_SESSION,
@@ -31,9 +31,9 @@ from kwire.broker.partitions.fetch_sessions import (
     FetchSession,
     FollowerFetchItem,
 )
+from kwire.broker.partitions.fetching.reading import ReadUpTo, read_partition, visible_end
 from kwire.broker.partitions.leading import check_follower, note_follower_fetch
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
-from kwire.broker.partitions.reading import ReadUpTo, read_partition, visible_end
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
@@ -43,7 +43,7 @@ from kwire.types import METADATA_TOPIC_ID
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 if TYPE_CHECKING:  # few brokers have one
-    from kwire.broker.partitions.replica_selector import RackAwareReplicaSelector
+    from kwire.broker.partitions.fetching.replica_selector import RackAwareReplicaSelector
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _FOLLOWERS_SERVE_SINCE: Final = 11  # KIP-392

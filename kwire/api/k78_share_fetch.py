@@ -20,7 +20,7 @@ from kwire.api.moved_leader import current_leader_by_id, endpoints_of
 from kwire.api.pacing import paced, paced_list
 from kwire.api.share_acknowledgements import acknowledge
 from kwire.api.share_sessions import checked_names, connection_closed, end_session
-from kwire.broker.partitions.reading import ReadUpTo
+from kwire.broker.partitions.fetching.reading import ReadUpTo
 from kwire.broker.partitions.watches import Watch
 from kwire.broker.requests.context import Context
 from kwire.broker.share.fetching import ShareRead, Taken, Terms, read_share_partitions, take

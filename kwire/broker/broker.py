@@ -25,10 +25,10 @@ from kwire.broker.coordination.share_persister import SharePersister
 from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.partitions.fetch_sessions import FetchSessions
+from kwire.broker.partitions.directories.log_dirs import LogDirs
+from kwire.broker.partitions.directories.moves import Moves
+from kwire.broker.partitions.fetching.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
-from kwire.broker.partitions.log_dirs import LogDirs
-from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.reconfiguration import Reconfiguration
 from kwire.broker.requests.audit import AuditLog
@@ -51,7 +51,7 @@ if TYPE_CHECKING:  # not at run time: only a broker with logins, or a node of a 
     from kwire.broker.delegation_tokens import DelegationTokens
     from kwire.broker.node.member import ClusterMember
     from kwire.broker.outbound.peers import Peers
-    from kwire.broker.partitions.replica_selector import RackAwareReplicaSelector
+    from kwire.broker.partitions.fetching.replica_selector import RackAwareReplicaSelector
     from kwire.broker.replication.replication import Replication
 
 

@@ -16,7 +16,7 @@ from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.interface import Controller
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.broker.storage_failures import StorageFailures
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage

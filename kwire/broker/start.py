@@ -32,10 +32,10 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.metadata_source import MetadataSource, open_own_log
 from kwire.broker.outbound.interface import Dialer
 from kwire.broker.partitions.cluster_view import ClusterView
-from kwire.broker.partitions.fetch_sessions import FetchSessions
+from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs, has_cluster_id
+from kwire.broker.partitions.directories.moves import Moves
+from kwire.broker.partitions.fetching.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
-from kwire.broker.partitions.log_dirs import LogDir, LogDirs, has_cluster_id
-from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.parts_at_first_use import create_internal_topic, make_authentication, make_delegation_tokens
 from kwire.broker.requests.audit import AuditLog
@@ -60,8 +60,8 @@ if TYPE_CHECKING:  # only a broker with logins, or a node of a cluster, loads th
     from kwire.broker.coordination.remote import RemoteCoordination
     from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Node
-    from kwire.broker.partitions.log_dir_failures import LogDirFailures
-    from kwire.broker.partitions.replica_selector import RackAwareReplicaSelector
+    from kwire.broker.partitions.directories.failures import LogDirFailures
+    from kwire.broker.partitions.fetching.replica_selector import RackAwareReplicaSelector
     from kwire.broker.replication.replication import Replication
     from kwire.broker.share.remote_dead_letters import RemoteDeadLetters
 
@@ -208,7 +208,7 @@ def _start_cordons(nursery: trio.Nursery, broker: Broker, metadata: MetadataSour
         if is_running or (delta is not None and not (delta.configs_changed and broker.configs.broker[_CORDONED])):
             return
         is_running = True
-        from kwire.broker.partitions.log_dir_cordons import LogDirCordons  # noqa: PLC0415 (most brokers need none)
+        from kwire.broker.partitions.directories.cordons import LogDirCordons  # noqa: PLC0415 (most brokers need none)
 
         tell = member.cordon if member is not None else own.cordon if own is not None else None
         assert tell is not None
@@ -226,7 +226,7 @@ def _start_cordons(nursery: trio.Nursery, broker: Broker, metadata: MetadataSour
 def _replica_selector(image: MetadataImage, configs: EffectiveConfigs) -> RackAwareReplicaSelector | None:
     if configs.broker["replica.selector.class"] is None:
         return None
-    from kwire.broker.partitions.replica_selector import (  # noqa: PLC0415 (few brokers choose one)
+    from kwire.broker.partitions.fetching.replica_selector import (  # noqa: PLC0415 (few brokers choose one)
         RACK_AWARE,
         RackAwareReplicaSelector,
     )
@@ -235,7 +235,7 @@ def _replica_selector(image: MetadataImage, configs: EffectiveConfigs) -> RackAw
 
 
 def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailures:
-    from kwire.broker.partitions.log_dir_failures import LogDirFailures  # noqa: PLC0415 (only a node loads it)
+    from kwire.broker.partitions.directories.failures import LogDirFailures  # noqa: PLC0415 (only a node loads it)
 
     async def on_offline(one: LogDir) -> None:
         if broker.replication is not None:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from kwire.broker.partitions import loss_report
-from kwire.broker.partitions.log_dirs import LOCK_NAME, foreign_directories
+from kwire.broker.partitions.directories import loss_report
+from kwire.broker.partitions.directories.log_dirs import LOCK_NAME, foreign_directories
 from kwire.cli.diagnosis import Finding, Level
 from kwire.errors import StorageFailure
 from kwire.metadata.log_format import list_snapshots, read_snapshot

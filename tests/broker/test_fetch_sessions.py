@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kwire.broker.partitions.fetch_sessions import EVICTION_MS, FetchSession, FetchSessions
+from kwire.broker.partitions.fetching.fetch_sessions import EVICTION_MS, FetchSession, FetchSessions
 from kwire.errors import Code, KafkaError
 
 

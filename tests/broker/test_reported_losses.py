@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from peer import Peer
 
-from kwire.broker.partitions import loss_report
-from kwire.broker.partitions.loss_report import ReportedLoss
+from kwire.broker.partitions.directories import loss_report
+from kwire.broker.partitions.directories.loss_report import ReportedLoss
 from kwire.broker.start import open_broker
 from kwire.limits import LOSSES_KEPT_MAX
 from kwire.metadata.effective import BrokerSettings

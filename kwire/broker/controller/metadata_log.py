@@ -40,8 +40,8 @@ from kwire.broker.controller.quorum_state import (
 )
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.broker.partitions import loss_report
-from kwire.broker.partitions.log_dirs import LogDir, LogDirs
+from kwire.broker.partitions.directories import loss_report
+from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.errors import StorageFailure
 from kwire.metadata import features
 from kwire.metadata.config_values import ConfigProblem

@@ -26,7 +26,7 @@ from kwire.broker.outbound.listener_security import security_towards_brokers, se
 from kwire.broker.outbound.peers import Peers
 from kwire.broker.outbound.secured import connect_blocking, secured
 from kwire.broker.outbound.sockets import SocketDialer
-from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.errors import Code, code_of
 from kwire.metadata import entities
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, Timing

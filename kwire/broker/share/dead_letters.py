@@ -16,9 +16,9 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller, only
+from kwire.broker.partitions.fetching.reading import ReadUpTo, read_partition
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
-from kwire.broker.partitions.reading import ReadUpTo, read_partition
 from kwire.broker.partitions.validate import LargeBatch
 from kwire.errors import Code, KafkaError
 from kwire.metadata.effective import EffectiveConfigs

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from kwire.broker.partitions.reading import ReadUpTo, read_partition
+from kwire.broker.partitions.fetching.reading import ReadUpTo, read_partition
 from kwire.broker.share.share_partitions import LedSharePartition, SharePartitions
 from kwire.coordinators.share.acquiring import Acquired, FetchedBatch
 from kwire.coordinators.share.share_partition import SharePartition

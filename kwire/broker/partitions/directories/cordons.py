@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta

@@ -1,0 +1,1 @@
+"""Fetching from partitions: sessions, reads, and the replica that a consumer should read from."""
