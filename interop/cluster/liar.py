@@ -14,7 +14,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from kwire.broker.coordination.markers import Marker, MarkerWriter
+from kwire.broker.coordination.transactions.markers import Marker, MarkerWriter
 from kwire.broker.partitions.partition import Partition
 from kwire.cli.main import main
 from kwire.storage.stamping import Appended

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from kwire.api.pacing import paced
-from kwire.broker.coordination.markers import AppendedMarker, Marker
+from kwire.broker.coordination.transactions.markers import AppendedMarker, Marker
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure

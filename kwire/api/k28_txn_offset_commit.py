@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from kwire.api.group_partitions import CheckedTopic, check_topic, commit_offsets
-from kwire.broker.coordination.admission import Dialect
 from kwire.broker.coordination.shard import as_coordinator
+from kwire.broker.coordination.transactions.admission import Dialect
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.coordinators.machine import ProducerStamp

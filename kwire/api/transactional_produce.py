@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
-from kwire.broker.coordination.admission import Dialect
+from kwire.broker.coordination.transactions.admission import Dialect
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp

@@ -17,13 +17,13 @@ from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller
-from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.groups import Groups
-from kwire.broker.coordination.markers import MarkerWriter
-from kwire.broker.coordination.producer_ids import ProducerIds
-from kwire.broker.coordination.share_persister import SharePersister
-from kwire.broker.coordination.share_states import ShareStates
-from kwire.broker.coordination.transactions import Transactions
+from kwire.broker.coordination.share.persister import SharePersister
+from kwire.broker.coordination.share.share_states import ShareStates
+from kwire.broker.coordination.transactions.admission import Admission
+from kwire.broker.coordination.transactions.markers import MarkerWriter
+from kwire.broker.coordination.transactions.producer_ids import ProducerIds
+from kwire.broker.coordination.transactions.transactions import Transactions
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.broker.partitions.directories.moves import Moves
@@ -47,7 +47,7 @@ from kwire.security.authorizer import Authorizer
 if TYPE_CHECKING:  # not at run time: only a broker with logins, or a node of a cluster, loads these
     from kwire.broker.authentication import Authentication
     from kwire.broker.controller.cluster_controller import ClusterController
-    from kwire.broker.coordination.remote_transactions import RemoteTransactions
+    from kwire.broker.coordination.transactions.remote import RemoteTransactions
     from kwire.broker.delegation_tokens import DelegationTokens
     from kwire.broker.node.member import ClusterMember
     from kwire.broker.outbound.peers import Peers

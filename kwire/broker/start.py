@@ -19,15 +19,15 @@ from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained, start_contained
-from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.background import begin_coordinators
 from kwire.broker.coordination.groups import Groups
-from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.metadata_view import MetadataView
-from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.runtime import RuntimeParts
-from kwire.broker.coordination.share_states import ShareStates
-from kwire.broker.coordination.transactions import Transactions
+from kwire.broker.coordination.share.share_states import ShareStates
+from kwire.broker.coordination.transactions.admission import Admission
+from kwire.broker.coordination.transactions.markers import MarkerWriter
+from kwire.broker.coordination.transactions.producer_ids import ProducerIds
+from kwire.broker.coordination.transactions.transactions import Transactions
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.metadata_source import MetadataSource, open_own_log
 from kwire.broker.outbound.interface import Dialer

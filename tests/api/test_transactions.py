@@ -23,7 +23,7 @@ from transactional import (
     state,
 )
 
-from kwire.broker.coordination.producer_ids import BLOCK_SIZE
+from kwire.broker.coordination.transactions.producer_ids import BLOCK_SIZE
 from kwire.broker.start import open_broker
 from kwire.coordinators.transaction.transaction import EPOCH_MAX
 from kwire.errors import Code

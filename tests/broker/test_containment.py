@@ -248,7 +248,7 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/coordination/shard.py", "partial(self._fire, key)"),  # replaces the coordinator
         ("broker/share/share_partitions.py", "partial(self._expire, led)"),  # loads the share partition again
         ("broker/coordination/commits.py", "shard.time_out"),  # answers requests with an error
-        ("broker/coordination/remote_share_states.py", "over.set"),
+        ("broker/coordination/share/remote.py", "over.set"),
         ("broker/share/dead_letters.py", "over.set"),
         ("broker/partitions/offset_waits.py", "self.wake"),
         ("broker/replication/fetcher.py", "self._changed.set"),
@@ -257,7 +257,7 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/background/housekeeping.py", "start"),  # of a contained task
         ("broker/background/housekeeping.py", "clean"),  # likewise
         ("broker/controller/embedded.py", "self._note_old_snapshot"),  # sets the next timer first
-        ("broker/coordination/share_states.py", "self._prune_again"),  # likewise
+        ("broker/coordination/share/share_states.py", "self._prune_again"),  # likewise
         ("broker/background/file_remover.py", "partial(self._due.send_nowait, deletion)"),  # the file stays
         ("server/connections/connection.py", "scope.cancel"),
         ("server/connections/connection.py", "callback"),

@@ -9,7 +9,7 @@ from peer import Peer
 
 from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.controller.interface import only
-from kwire.broker.coordination.producer_ids import BLOCK_SIZE, ProducerIds
+from kwire.broker.coordination.transactions.producer_ids import BLOCK_SIZE, ProducerIds
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.commands.configs import IncrementalAlterConfigs
 from kwire.metadata.commands.nodes import AllocateProducerIds, UnregisterBroker, UpdateFeatures

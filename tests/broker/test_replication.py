@@ -8,7 +8,7 @@ from peer import Peer
 from replicated_brokers import TOPIC_ID, Link, replicated_brokers, until
 from sharing import SharePeer
 
-from kwire.broker.coordination.markers import Marker
+from kwire.broker.coordination.transactions.markers import Marker
 from kwire.broker.partitions.copying import append_copied
 from kwire.broker.partitions.leading import records_deleted
 from kwire.broker.partitions.partition import ACKS_ALL

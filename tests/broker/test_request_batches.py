@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from kwire.broker.coordination.batches import RequestBatches
+from kwire.broker.coordination.transactions.batches import RequestBatches
 from kwire.broker.outbound.interface import Disconnected, NotServed
 from kwire.errors import Code, KafkaError
 

@@ -3,7 +3,7 @@
 import pytest
 from peer import Peer
 
-from kwire.broker.coordination.remote_share_states import RemoteShareStates
+from kwire.broker.coordination.share.remote import RemoteShareStates
 from kwire.broker.outbound.interface import Disconnected
 from kwire.broker.start import open_broker
 from kwire.broker.waits import Patient

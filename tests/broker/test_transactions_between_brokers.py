@@ -7,8 +7,8 @@ import trio
 from peer import Peer
 from transactional import NEW, OLD, Producer
 
-from kwire.broker.coordination.admission import Admission
-from kwire.broker.coordination.remote_transactions import RemoteTransactions, _Addition, _addition_results
+from kwire.broker.coordination.transactions.admission import Admission
+from kwire.broker.coordination.transactions.remote import RemoteTransactions, _Addition, _addition_results
 from kwire.broker.outbound.interface import Disconnected
 from kwire.broker.partitions.partition import Role
 from kwire.broker.start import open_broker

@@ -19,7 +19,7 @@ NOT_AT_START = (
     "kafka",
     "kwire.broker.authentication",
     "kwire.broker.coordination.group_machines",
-    "kwire.broker.coordination.transaction_machines",
+    "kwire.broker.coordination.transactions.machines",
     "kwire.broker.node",
     "kwire.broker.outbound.connection",
     "kwire.broker.replication",

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from kwire.broker.coordination.groups import Groups
-from kwire.broker.coordination.share_states import ShareStates
-from kwire.broker.coordination.transactions import Transactions
+from kwire.broker.coordination.share.share_states import ShareStates
+from kwire.broker.coordination.transactions.transactions import Transactions
 
 
 def begin_coordinators(

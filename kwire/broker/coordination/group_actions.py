@@ -17,7 +17,7 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.coordination.metadata_view import MetadataView
 from kwire.broker.coordination.shard import Shard
-from kwire.broker.coordination.share_persister import SharePersister
+from kwire.broker.coordination.share.persister import SharePersister
 from kwire.broker.logs import Logger
 from kwire.broker.waits import Patient, Waits
 from kwire.coordinators.group.consumer.commands import ResolveRegexes

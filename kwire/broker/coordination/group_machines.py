@@ -14,7 +14,7 @@ from typing import Protocol, TypeVarTuple
 from kwire.broker.clock import Clock
 from kwire.broker.coordination.metadata_view import MetadataView
 from kwire.broker.coordination.shard import Shard
-from kwire.broker.coordination.share_persister import SharePersister
+from kwire.broker.coordination.share.persister import SharePersister
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.metadata.effective import EffectiveConfigs

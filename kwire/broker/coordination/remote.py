@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kwire.broker.clock import Clock
-from kwire.broker.coordination.remote_share_states import RemoteShareStates
-from kwire.broker.coordination.remote_transactions import RemoteTransactions
-from kwire.broker.coordination.share_states import ShareStates
+from kwire.broker.coordination.share.remote import RemoteShareStates
+from kwire.broker.coordination.share.share_states import ShareStates
+from kwire.broker.coordination.transactions.remote import RemoteTransactions
 from kwire.broker.outbound.interface import Node
 
 # How long a request waits for a coordinator that is being loaded, before it is answered COORDINATOR_LOAD_IN_PROGRESS.

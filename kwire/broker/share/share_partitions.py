@@ -25,7 +25,7 @@ import trio
 from kwire.broker.clock import Clock, Timer
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.coordination.shard import Waiter
-from kwire.broker.coordination.share_persister import SharePersister
+from kwire.broker.coordination.share.persister import SharePersister
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions

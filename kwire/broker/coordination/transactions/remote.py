@@ -12,8 +12,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 import trio
 
-from kwire.broker.coordination.batches import Answer, RequestBatches
-from kwire.broker.coordination.markers import Marker
+from kwire.broker.coordination.transactions.batches import Answer, RequestBatches
+from kwire.broker.coordination.transactions.markers import Marker
 from kwire.broker.outbound.interface import Node
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import ProducerStamp

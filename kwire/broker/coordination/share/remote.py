@@ -14,7 +14,7 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.coordination.shard import Waiter
-from kwire.broker.coordination.share_states import ShareStates, key_text
+from kwire.broker.coordination.share.share_states import ShareStates, key_text
 from kwire.broker.outbound.interface import Node, NotServed, OutboundError
 from kwire.broker.waits import Waits
 from kwire.coordinators.share.coordinator import Write

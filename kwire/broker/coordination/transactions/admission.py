@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.coordination.markers import MarkerWriter
-from kwire.broker.coordination.transactions import Transactions
+from kwire.broker.coordination.transactions.markers import MarkerWriter
+from kwire.broker.coordination.transactions.transactions import Transactions
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.waits import Waits
@@ -29,7 +29,7 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import TopicPartition
 
 if TYPE_CHECKING:  # imported where the node is part of a cluster
-    from kwire.broker.coordination.remote_transactions import RemoteTransactions
+    from kwire.broker.coordination.transactions.remote import RemoteTransactions
 
 
 class Dialect(Enum):

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from kwire.broker.coordination.markers import MarkerWriter
-from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Shard
+from kwire.broker.coordination.transactions.markers import MarkerWriter
+from kwire.broker.coordination.transactions.producer_ids import ProducerIds
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects, ProducerStamp
 from kwire.errors import Code, KafkaError
@@ -22,8 +22,8 @@ from kwire.types import TRANSACTION_TOPIC, TopicPartition
 from kwire.wire.batches.batch import NO_SEQUENCE
 
 if TYPE_CHECKING:  # loaded with the first transaction, or where the node is part of a cluster
-    from kwire.broker.coordination.remote_transactions import RemoteTransactions
-    from kwire.broker.coordination.transaction_machines import TransactionMachines
+    from kwire.broker.coordination.transactions.machines import TransactionMachines
+    from kwire.broker.coordination.transactions.remote import RemoteTransactions
     from kwire.coordinators.transaction.commands import EndTransaction, InitProducerId
     from kwire.coordinators.transaction.coordinator import TransactionCoordinator
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # loaded with the first transaction, or where the node is par
 _MODULES: Final = (
     "kwire.coordinators.transaction.transitions",
     "kwire.coordinators.transaction.coordinator",
-    "kwire.broker.coordination.transaction_machines",
+    "kwire.broker.coordination.transactions.machines",
 )
 
 
@@ -121,7 +121,7 @@ class Transactions(Runtime["TransactionCoordinator"]):
 
     @cached_property
     def _machines(self) -> TransactionMachines:
-        from kwire.broker.coordination.transaction_machines import (  # noqa: PLC0415  with the first transaction
+        from kwire.broker.coordination.transactions.machines import (  # noqa: PLC0415  with the first transaction
             TransactionMachines,
         )
 

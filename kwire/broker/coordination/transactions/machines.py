@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVarTuple
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.coordination.markers import AppendedMarker, Marker, MarkerWriter
 from kwire.broker.coordination.metadata_view import MetadataView
-from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.shard import Shard
+from kwire.broker.coordination.transactions.markers import AppendedMarker, Marker, MarkerWriter
+from kwire.broker.coordination.transactions.producer_ids import ProducerIds
 from kwire.broker.logs import Logger
 from kwire.coordinators.transaction.commands import AbortOverdue, TransactionConfig, WriteMarkers
 from kwire.coordinators.transaction.coordinator import TransactionCoordinator
@@ -35,7 +35,7 @@ from kwire.metadata.entities import NO_LEADER
 from kwire.types import TopicPartition
 
 if TYPE_CHECKING:  # imported where the node is part of a cluster
-    from kwire.broker.coordination.remote_transactions import RemoteTransactions
+    from kwire.broker.coordination.transactions.remote import RemoteTransactions
 
 log = Logger("kwire.transactions")
 

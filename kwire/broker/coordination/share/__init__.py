@@ -1,0 +1,1 @@
+"""The states of share partitions: their coordinator here or at another broker."""

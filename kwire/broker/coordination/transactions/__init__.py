@@ -1,0 +1,1 @@
+"""Transactions: their coordinator, producer ids, markers, and admission of transactional appends."""
