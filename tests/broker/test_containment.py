@@ -187,13 +187,13 @@ def test_every_background_task_is_contained():
         ("start.py", "broker.cluster_controller.run"),
         ("start.py", "broker.replication.run"),  # starts contained tasks only
         ("start.py", "broker.remote_transactions.run"),
-        ("coordination/remote_transactions.py", "self._additions.run"),
-        ("coordination/remote_transactions.py", "self._markers.run"),
-        ("coordination/batches.py", "self._send_all"),  # answers with NETWORK_EXCEPTION
+        ("coordination/transactions/remote.py", "self._additions.run"),
+        ("coordination/transactions/remote.py", "self._markers.run"),
+        ("coordination/transactions/batches.py", "self._send_all"),  # answers with NETWORK_EXCEPTION
         ("coordination/runtime.py", "self._import_and_load"),  # loading is contained
-        ("coordination/transaction_machines.py", "self._commit"),  # within a task of a shard
-        ("coordination/transaction_machines.py", "self._send"),
-        ("coordination/transaction_machines.py", "self._send_to"),
+        ("coordination/transactions/machines.py", "self._commit"),  # within a task of a shard
+        ("coordination/transactions/machines.py", "self._send"),
+        ("coordination/transactions/machines.py", "self._send_to"),
         ("node/member.py", "member.wake_on_metadata"),
         ("node/member.py", "member.watch"),
         ("node/member.py", "self._follow_metadata"),  # ends the broker, whose image would miss a change

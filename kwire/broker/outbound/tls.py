@@ -3,7 +3,7 @@
 Responsible for: ``TlsStream``, a ``Stream``, and the handshake of one. Must not depend on: requests, where certificates
 come from.
 
-It is Python's SSLSocket on the non-blocking socket, as on the side that accepts (``server.tls_transport``).
+It is Python's SSLSocket on the non-blocking socket, as on the side that accepts (``server.tls.transport``).
 """
 
 from __future__ import annotations

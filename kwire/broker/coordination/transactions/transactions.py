@@ -1,7 +1,7 @@
 """The transaction coordinator of this broker: the runtime of its machines.
 
 Responsible for: the commands of transactions, spare producer ids for them, and loading what transactions need with the
-first of them (``transaction_machines``). Must not depend on: requests, how a transaction works.
+first of them (``machines``). Must not depend on: requests, how a transaction works.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # loaded with the first transaction, or where the node is par
     from kwire.coordinators.transaction.commands import EndTransaction, InitProducerId
     from kwire.coordinators.transaction.coordinator import TransactionCoordinator
 
-# What ``transaction_machines`` imports, in steps of a few milliseconds each.
+# What ``machines`` imports, in steps of a few milliseconds each.
 _MODULES: Final = (
     "kwire.coordinators.transaction.transitions",
     "kwire.coordinators.transaction.coordinator",
