@@ -14,9 +14,10 @@ from kwire.errors import Code, KafkaError
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.decision import DONE, Decision, Outcome
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.snapshot import acl_record
 from kwire.types import Uuid
 from kwire.wire.message import Message
-from kwire.wire.messages import AccessControlEntryRecord, RemoveAccessControlEntryRecord
+from kwire.wire.messages import RemoveAccessControlEntryRecord
 
 _NETWORKS = 32  # 4.4-IV1: hosts of ACLs may be networks (KIP-1276)
 
@@ -66,20 +67,6 @@ def check_filter(wanted: AclFilter) -> None:
         raise KafkaError(Code.INVALID_REQUEST, "Unknown patternFilter.")
     if wanted.is_unknown:
         raise KafkaError(Code.INVALID_REQUEST, "Unknown entryFilter.")
-
-
-def acl_record(acl_id: Uuid, acl: Acl) -> AccessControlEntryRecord:
-    """Make the record that creates an ACL."""
-    return AccessControlEntryRecord(
-        id=acl_id,
-        resource_type=acl.resource_type,
-        resource_name=acl.resource_name,
-        pattern_type=acl.pattern_type,
-        principal=acl.principal,
-        host=acl.host,
-        operation=acl.operation,
-        permission_type=acl.permission,
-    )
 
 
 def _check(acl: Acl, metadata_version: int) -> None:

@@ -11,10 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kwire.metadata.acls import acl_record
 from kwire.metadata.entities import ResourceType, Topic
 from kwire.metadata.image import MetadataImage, Record
-from kwire.metadata.snapshot import broker_record, controller_record, partition_record, quota_record, scram_record
+from kwire.metadata.snapshot import (
+    acl_record,
+    broker_record,
+    controller_record,
+    partition_record,
+    quota_record,
+    scram_record,
+)
 from kwire.wire.messages import (
     ConfigRecord,
     FeatureLevelRecord,

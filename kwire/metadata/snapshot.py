@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kwire.acls import Acl
-from kwire.metadata.acls import acl_record
 from kwire.metadata.entities import (
     BrokerNode,
     ControllerNode,
@@ -29,6 +28,7 @@ from kwire.metadata.entities import (
 from kwire.metadata.image import METADATA_VERSION, MetadataImage
 from kwire.types import Uuid
 from kwire.wire.messages import (
+    AccessControlEntryRecord,
     ClientQuotaRecord,
     ConfigRecord,
     DelegationTokenRecord,
@@ -199,4 +199,18 @@ def controller_record(controller: ControllerNode) -> RegisterControllerRecord:
             )
             for name, levels in controller.features.items()
         ],
+    )
+
+
+def acl_record(acl_id: Uuid, acl: Acl) -> AccessControlEntryRecord:
+    """Make the record that creates an ACL."""
+    return AccessControlEntryRecord(
+        id=acl_id,
+        resource_type=acl.resource_type,
+        resource_name=acl.resource_name,
+        pattern_type=acl.pattern_type,
+        principal=acl.principal,
+        host=acl.host,
+        operation=acl.operation,
+        permission_type=acl.permission,
     )
