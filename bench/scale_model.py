@@ -18,13 +18,13 @@ from interop.jars import ROOT
 from kwire.metadata.cluster.heartbeat import Heartbeat, decide_heartbeat
 from kwire.metadata.cluster.leadership import fence, leads
 from kwire.metadata.cluster.sessions import BrokerSessions
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.decisions.placement import place
 from kwire.metadata.features import SERVED
-from kwire.metadata.frames import decode_record
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.log_format import Quorum, data_batch, read_snapshot, write_snapshot
-from kwire.metadata.placement import place
-from kwire.metadata.snapshot import snapshot_records
+from kwire.metadata.log.frames import decode_record
+from kwire.metadata.log.log_format import Quorum, data_batch, read_snapshot, write_snapshot
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.replication.follower import FetchPosition
 from kwire.replication.sessions import FollowerSession
 from kwire.wire.batches.records import read_records

@@ -1,7 +1,7 @@
 """Every bound in one place, with asserts on how the bounds relate.
 
 Responsible for: the bounds on what a hostile or faulty peer can use. Settings that a user may change (Kafka's own, such
-as ``socket.request.max.bytes``) are in ``kwire.metadata.configs``.
+as ``socket.request.max.bytes``) are in ``kwire.metadata.configs.definitions``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from effort import examples
 from peer import Peer
 
 from kwire.broker.start import open_broker
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.storage.os_files import OsFiles
 
 # How long an example takes says how busy the machine is, and nothing else.

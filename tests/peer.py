@@ -10,10 +10,10 @@ from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.decisions.topics import NewTopic
 from kwire.metadata.features import bootstrap_levels
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.topics import NewTopic
 from kwire.wire import codec
 
 

@@ -23,7 +23,7 @@ Recorded: TypeAlias = dict[str, Any]
 
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
 SCOPES: Final = {"broker": (BROKER, "1"), "topic": (TOPIC, "recorded"), "group": (GROUP, "recorded")}
-# The checks of a topic's configs that differ from those of the newest release, as ``config_values.check_named`` reads
+# The checks of a topic's configs that differ from those of the newest release, as ``values.check_named`` reads
 # them; which releases have them is what their brokers refuse.
 CHECKS: Final = {
     "flush.messages": "range 0 *",

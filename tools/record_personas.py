@@ -3,8 +3,8 @@
     python tools/record_personas.py [2.8] [3.9] ... [--differences]
 
 Starts the official broker of each release in turn, with its default settings for one machine, and writes
-``kwire/personas.json`` (ranges and features), ``kwire/metadata/persona_configs.json`` (how the configs differ from
-those of the newest), ``tests/api/persona_answers.json`` (ApiVersions as it was answered) and
+``kwire/personas.json`` (ranges and features), ``kwire/metadata/configs/persona_configs.json`` (how the configs differ
+from those of the newest), ``tests/api/persona_answers.json`` (ApiVersions as it was answered) and
 ``tests/metadata/persona_configs.json`` (all configs that were described, and which values a topic may have). With
 ``--differences`` it starts no broker, and writes the differences again.
 Responsible for: the brokers, and the layout of the files. Must not depend on: what kwire makes of it. Needs
@@ -31,7 +31,7 @@ from kwire.errors import ProtocolViolation  # noqa: E402
 from kwire.wire import codec  # noqa: E402
 
 TABLES: Final = ROOT / "kwire" / "personas.json"
-CONFIGS: Final = ROOT / "kwire" / "metadata" / "persona_configs.json"
+CONFIGS: Final = ROOT / "kwire" / "metadata" / "configs" / "persona_configs.json"
 DESCRIBED: Final = ROOT / "tests" / "metadata" / "persona_configs.json"
 ANSWERS: Final = ROOT / "tests" / "api" / "persona_answers.json"
 NEWEST: Final = "4.4"

@@ -22,8 +22,8 @@ from typing import TypeAlias
 
 from official_java import ROOT, run_java
 
-from kwire.metadata.config_values import ConfigProblem, ConfigType
-from kwire.metadata.configs import ConfigKey, broker_keys
+from kwire.metadata.configs.definitions import ConfigKey, broker_keys
+from kwire.metadata.configs.values import ConfigProblem, ConfigType
 
 Settings: TypeAlias = dict[str, str]
 

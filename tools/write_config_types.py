@@ -1,4 +1,4 @@
-"""Write ``kwire/metadata/config_types.py`` from the config tables: which type each config's value has.
+"""Write ``kwire/metadata/configs/types.py`` from the config tables: which type each config's value has.
 
 python tools/write_config_types.py
 """
@@ -13,17 +13,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from kwire.metadata.config_values import ConfigType  # noqa: E402 - runs from a checkout, without installing
-from kwire.metadata.configs import ConfigKey, broker_keys, group_keys, topic_keys  # noqa: E402
+from kwire.metadata.configs.definitions import ConfigKey, broker_keys, group_keys, topic_keys  # noqa: E402
+from kwire.metadata.configs.values import ConfigType  # noqa: E402 - runs from a checkout, without installing
 
-TARGET = ROOT / "kwire" / "metadata" / "config_types.py"
+TARGET = ROOT / "kwire" / "metadata" / "configs" / "types.py"
 PYTHON = {
     ConfigType.BOOLEAN: "bool",
     ConfigType.DOUBLE: "float",
     ConfigType.LIST: "tuple[str, ...]",
 } | dict.fromkeys((ConfigType.INT, ConfigType.SHORT, ConfigType.LONG), "int")
 HEAD = '''\
-# Written by tools/write_config_types.py from configs.tsv and kwire_configs.tsv. Do not edit.
+# Written by tools/write_config_types.py from kafka_configs.tsv and kwire_configs.tsv. Do not edit.
 """The type of each config's value, for type checkers: of brokers, topics and groups."""
 
 from __future__ import annotations

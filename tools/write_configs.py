@@ -2,10 +2,10 @@
 
     python tools/write_configs.py [--libs DIRECTORY]
 
-Writes ``kwire/metadata/configs.tsv`` (every config of brokers, topics and groups) and
+Writes ``kwire/metadata/configs/kafka_configs.tsv`` (every config of brokers, topics and groups) and
 ``tests/metadata/config_vectors.json.gz`` (for each config, what Kafka makes of each text in ``TEXTS``: the value as
 text, or the message of the refusal). Responsible for: the layout of both files, and the words for Kafka's validators,
-which are those of ``config_values.check_named``. A validator that is not known here ends the run with its config.
+which are those of ``values.check_named``. A validator that is not known here ends the run with its config.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from official_java import ROOT, run_java
 
 Row: TypeAlias = dict[str, Any]
 
-TABLE = ROOT / "kwire" / "metadata" / "configs.tsv"
+TABLE = ROOT / "kwire" / "metadata" / "configs" / "kafka_configs.tsv"
 VECTORS = ROOT / "tests" / "metadata" / "config_vectors.json.gz"
-DOCS = ROOT / "kwire" / "metadata" / "config_docs.tsv"
+DOCS = ROOT / "kwire" / "metadata" / "configs" / "docs.tsv"
 HEAD = "# scope\tname\ttype\tdefault\timportance\tvalidator\tsynonyms\tdynamic\tinternal\n"
 # Numbers at the bounds of types and of validators, words of every enumeration, and texts that are nearly right.
 TEXTS = (
@@ -64,7 +64,7 @@ def write_configs(libs: str | None = None) -> None:
 
 
 def undocumented() -> list[str]:
-    """Return the names in the table that lack a line in ``config_docs.tsv``."""
+    """Return the names in the table that lack a line in ``docs.tsv``."""
     names = {line.split("\t")[1] for line in TABLE.read_text("utf-8").splitlines()[1:]}
     return sorted(names - {line.split("\t")[0] for line in DOCS.read_text("utf-8").splitlines()[1:]})
 
@@ -92,7 +92,7 @@ def vector_line(row: Row) -> str:
 
 
 def check_words(name: str, validator: Row | None) -> str:
-    """Name a validator as ``config_values.check_named`` reads it."""
+    """Name a validator as ``values.check_named`` reads it."""
     words = "-" if validator is None else words_of(validator)
     return words or sys.exit(f"{name}: config_values.check_named has no check like {validator}")
 

@@ -19,7 +19,7 @@ from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Connection
 from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
-from kwire.metadata.config_types import BrokerValues
+from kwire.metadata.configs.types import BrokerValues
 from kwire.personas import persona
 from kwire.wire.messages import ListGroupsResponse, MetadataResponse
 

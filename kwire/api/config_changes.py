@@ -15,11 +15,11 @@ from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.alter_configs import ConfigChange
-from kwire.metadata.alter_configs import Operation as ConfigOperation
 from kwire.metadata.commands import Command, ControllerState
-from kwire.metadata.config_values import whole_number
-from kwire.metadata.decision import Outcome, no_charge
+from kwire.metadata.configs.values import whole_number
+from kwire.metadata.decisions.alter_configs import ConfigChange
+from kwire.metadata.decisions.alter_configs import Operation as ConfigOperation
+from kwire.metadata.decisions.decision import Outcome, no_charge
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.security.operations import Operation
 from kwire.security.operations import ResourceType as AclResourceType

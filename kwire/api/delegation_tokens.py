@@ -9,7 +9,7 @@ from __future__ import annotations
 from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.delegation_tokens import ExpireToken, RenewToken
+from kwire.metadata.commands.delegation_tokens import ExpireToken, RenewToken
 from kwire.security.principal import ANONYMOUS
 
 NO_TIME = -1  # the times in a refusal by this broker, before the controller is involved

@@ -22,7 +22,7 @@ from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.topics import Created, NewTopic, too_many_partitions
+from kwire.metadata.decisions.topics import Created, NewTopic, too_many_partitions
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
 

@@ -14,7 +14,7 @@ from kwire.api.acl_requests import read_filter
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
-from kwire.metadata.acls import select_acls
+from kwire.metadata.decisions.acls import select_acls
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeAclsRequest, DescribeAclsResponse
 

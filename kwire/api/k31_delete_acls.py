@@ -18,8 +18,8 @@ from kwire.api.pacing import paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.limits import ACLS_OF_REQUEST_MAX
-from kwire.metadata.acls import check_filter, select_acls
 from kwire.metadata.commands.security import DeleteAcls
+from kwire.metadata.decisions.acls import check_filter, select_acls
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation
 from kwire.wire.messages import DeleteAclsRequest, DeleteAclsResponse

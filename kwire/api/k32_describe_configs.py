@@ -21,10 +21,10 @@ from kwire.api.pacing import paced
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.config_docs import documentation_of
 from kwire.metadata.config_rules import check_topic_name
-from kwire.metadata.config_values import whole_number
-from kwire.metadata.effective import Described, Source
+from kwire.metadata.configs.docs import documentation_of
+from kwire.metadata.configs.effective import Described, Source
+from kwire.metadata.configs.values import whole_number
 from kwire.metadata.entities import ResourceType
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeConfigsRequest, DescribeConfigsResponse

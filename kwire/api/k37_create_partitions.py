@@ -17,7 +17,7 @@ from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.topics import CreatePartitions
-from kwire.metadata.topics import NewPartitions
+from kwire.metadata.decisions.topics import NewPartitions
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
 

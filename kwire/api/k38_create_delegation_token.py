@@ -17,7 +17,7 @@ from kwire.api.delegation_tokens import NO_TIME, may_ask
 from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.delegation_tokens import USER_PREFIX, CreateToken
+from kwire.metadata.commands.delegation_tokens import USER_PREFIX, CreateToken
 from kwire.security.operations import Operation, ResourceType
 from kwire.security.principal import Principal
 from kwire.wire.messages import CreateDelegationTokenRequest, CreateDelegationTokenResponse

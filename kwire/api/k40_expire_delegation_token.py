@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from kwire.api.delegation_tokens import change_expiry
 from kwire.broker.requests.context import Context
-from kwire.metadata.delegation_tokens import ExpireToken
+from kwire.metadata.commands.delegation_tokens import ExpireToken
 from kwire.wire.messages import ExpireDelegationTokenRequest, ExpireDelegationTokenResponse
 
 

@@ -17,7 +17,7 @@ from kwire.api.delegation_tokens import may_ask
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
-from kwire.metadata.delegation_tokens import Token
+from kwire.metadata.commands.delegation_tokens import Token
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DescribeDelegationTokenRequest, DescribeDelegationTokenResponse
 

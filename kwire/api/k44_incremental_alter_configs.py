@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from kwire.api.config_changes import Altered, ConfigRequest, alter_each, alter_loggers, check_each
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
-from kwire.metadata.alter_configs import ConfigChange, configs_after
 from kwire.metadata.commands.configs import IncrementalAlterConfigs
+from kwire.metadata.decisions.alter_configs import ConfigChange, configs_after
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
 

@@ -14,7 +14,7 @@ from typing import Final
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.credentials import CLIENT_ID, IP, USER
+from kwire.metadata.decisions.credentials import CLIENT_ID, IP, USER
 from kwire.metadata.entities import QuotaEntity
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeClientQuotasRequest, DescribeClientQuotasResponse

@@ -18,7 +18,7 @@ from kwire.api.pacing import paced, paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands.configs import AlterClientQuotas
-from kwire.metadata.credentials import QuotaAlteration, QuotaChange, duplicate_entity
+from kwire.metadata.decisions.credentials import QuotaAlteration, QuotaChange, duplicate_entity
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import AlterClientQuotasRequest, AlterClientQuotasResponse

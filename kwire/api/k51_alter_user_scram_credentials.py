@@ -12,7 +12,7 @@ from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands.security import AlterUserScramCredentials
-from kwire.metadata.credentials import ScramDeletion, ScramUpsertion
+from kwire.metadata.decisions.credentials import ScramDeletion, ScramUpsertion
 from kwire.metadata.entities import ScramCredential
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType

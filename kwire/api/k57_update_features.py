@@ -17,7 +17,7 @@ from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.nodes import UpdateFeatures
-from kwire.metadata.update_features import FeatureUpdate, UpgradeType
+from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType
 from kwire.security.operations import Operation
 from kwire.wire.messages import UpdateFeaturesRequest, UpdateFeaturesResponse
 

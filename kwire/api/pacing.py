@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands import Command
-from kwire.metadata.decision import Charge, no_charge
+from kwire.metadata.decisions.decision import Charge, no_charge
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -15,7 +15,7 @@ from kwire.coordinators.group.streams.internal_topics import InternalTopic, Prob
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.config_rules import check_topic_name
-from kwire.metadata.topics import USE_DEFAULT, NewTopic, too_many_partitions
+from kwire.metadata.decisions.topics import USE_DEFAULT, NewTopic, too_many_partitions
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import StreamsGroupHeartbeatRequest

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kwire.broker.requests.table import Handler, Row
-from kwire.metadata.config_types import BrokerValues
+from kwire.metadata.configs.types import BrokerValues
 
 
 def _k71() -> Handler:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from kwire.broker.clock import Clock
 from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.jwks import Jwks
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import ScramMechanism
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.sasl_settings import OAUTHBEARER, PLAIN, OAuthSettings, SaslSettings, read_sasl
+from kwire.metadata.settings.sasl import OAUTHBEARER, PLAIN, OAuthSettings, SaslSettings, read_sasl
 from kwire.security.sasl.exchange import Exchange
 from kwire.security.sasl.login import Mechanisms, in_kafkas_order
 from kwire.security.sasl.oauthbearer import OAuthBearerExchange, ValidToken

@@ -40,7 +40,7 @@ from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.telemetry.client_telemetry import ClientTelemetry
 from kwire.broker.watchdog import Watchdog
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.security.authorizer import Authorizer
 

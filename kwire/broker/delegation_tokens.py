@@ -15,14 +15,14 @@ import hmac
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller
 from kwire.broker.logs import Logger
-from kwire.metadata.delegation_tokens import (
+from kwire.metadata.commands.delegation_tokens import (
     RemoveExpiredTokens,
     Token,
     expired_tokens,
     token_of,
     tokens_enabled,
 )
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.security.principal import Principal
 from kwire.security.sasl.scram import TokenCredential

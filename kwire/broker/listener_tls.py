@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.security.tls.settings import TlsProblem, TlsSettings, read_tls_settings
 
 

@@ -18,9 +18,9 @@ from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.broker.storage_failures import StorageFailures
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.listeners import inter_broker_listener
+from kwire.metadata.settings.listeners import inter_broker_listener
 from kwire.storage.files import Files
 from kwire.wire.message import Message
 

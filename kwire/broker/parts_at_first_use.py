@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller
 from kwire.broker.metadata_source import MetadataSource
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 
 if TYPE_CHECKING:  # made here at the first use
     from kwire.broker.authentication import Authentication

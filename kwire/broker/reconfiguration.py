@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeAlias
 
-from kwire.metadata.configs import split_listener_prefix
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.definitions import split_listener_prefix
+from kwire.metadata.configs.effective import EffectiveConfigs
 
 Check: TypeAlias = Callable[[EffectiveConfigs], Awaitable[None]]
 

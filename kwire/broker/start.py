@@ -50,9 +50,9 @@ from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.telemetry.client_telemetry import ClientTelemetry
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
-from kwire.metadata.quorum_rules import check_quorum, is_broker_alone
+from kwire.metadata.settings.quorum_rules import check_quorum, is_broker_alone
 from kwire.storage.files import Files
 
 if TYPE_CHECKING:  # only a broker with logins, or a node of a cluster, loads them

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from kwire.cli.connection import Security
-from kwire.metadata.jaas import JaasError, parse_login_module
-from kwire.metadata.sasl_settings import LOGIN_MODULES
+from kwire.metadata.settings.jaas import JaasError, parse_login_module
+from kwire.metadata.settings.sasl import LOGIN_MODULES
 from kwire.security.sasl.client import CLIENT_MECHANISMS, SaslLogin, begin_exchange
 from kwire.security.sasl.exchange import ClientExchange
 from kwire.security.sasl.scram_keys import RANDOM_BYTES, random_text

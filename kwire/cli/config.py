@@ -14,8 +14,15 @@ import click
 
 from kwire.cli.serve import gathered, settings_options
 from kwire.cli.settings import ConfigLine, Settings, show
-from kwire.metadata.config_docs import documentation_of
-from kwire.metadata.configs import ConfigKey, broker_keys, group_keys, nearest, split_listener_prefix, topic_keys
+from kwire.metadata.configs.definitions import (
+    ConfigKey,
+    broker_keys,
+    group_keys,
+    nearest,
+    split_listener_prefix,
+    topic_keys,
+)
+from kwire.metadata.configs.docs import documentation_of
 
 _VALUE_WIDTH_MAX: Final = 30
 

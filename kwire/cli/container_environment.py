@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from kwire.metadata.configs import AUTHORIZER_SETTINGS, RETIRED, broker_keys, split_listener_prefix
+from kwire.metadata.configs.definitions import AUTHORIZER_SETTINGS, RETIRED, broker_keys, split_listener_prefix
 
 PREFIX: Final = "KAFKA_"
 _BITNAMI_PREFIX: Final = "KAFKA_CFG_"

@@ -15,7 +15,7 @@ from kwire.broker.partitions.directories import loss_report
 from kwire.broker.partitions.directories.log_dirs import LOCK_NAME, foreign_directories
 from kwire.cli.diagnosis import Finding, Level
 from kwire.errors import StorageFailure
-from kwire.metadata.log_format import list_snapshots, read_snapshot
+from kwire.metadata.log.log_format import list_snapshots, read_snapshot
 from kwire.storage import checkpoints
 from kwire.storage.files import DirectoryInUse
 from kwire.storage.os_files import OsFiles

@@ -222,7 +222,7 @@ def _run(
 
     from kwire.broker.clock import Clock
     from kwire.broker.logs import Logger
-    from kwire.metadata.config_values import ConfigProblem
+    from kwire.metadata.configs.values import ConfigProblem
     from kwire.proxy.serving import Sockets
     from kwire.server.acceptor import CannotBind
     from kwire.server.process import raise_descriptor_limit

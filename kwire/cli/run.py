@@ -18,7 +18,7 @@ from kwire.cli.serve import fail
 from kwire.cli.topic_specs import FORM, TopicSpecError, parse_topic
 
 if TYPE_CHECKING:
-    from kwire.metadata.topics import NewTopic
+    from kwire.metadata.decisions.topics import NewTopic
     from kwire.testing.broker import KafkaBroker
 
 _VARIABLES: Final = ("KAFKA_BOOTSTRAP_SERVERS", "KWIRE_BOOTSTRAP")
@@ -79,7 +79,7 @@ def run(
 def _create(broker: KafkaBroker, topics: list[NewTopic], settings: Mapping[str, str]) -> None:
     """Create the topics that do not exist in --data already. Ends the command where one is refused."""
     from kwire.errors import Code, KafkaError
-    from kwire.metadata.topics import USE_DEFAULT
+    from kwire.metadata.decisions.topics import USE_DEFAULT
 
     for topic in topics:
         if topic.replication_factor > 1:

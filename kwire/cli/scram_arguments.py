@@ -13,7 +13,7 @@ import binascii
 import os
 from typing import Final
 
-from kwire.metadata.credentials import SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN
+from kwire.metadata.decisions.credentials import SCRAM_ITERATIONS_MAX, SCRAM_ITERATIONS_MIN
 from kwire.security.sasl.scram_keys import (
     RANDOM_BYTES,
     SCRAM_MECHANISMS,

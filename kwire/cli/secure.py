@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER, read_authorizer
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER, read_authorizer
 
 if TYPE_CHECKING:
-    from kwire.metadata.effective import EffectiveConfigs
+    from kwire.metadata.configs.effective import EffectiveConfigs
     from kwire.server.lifecycle import Server
 
 PROTOCOL: Final = "SASL_SSL"

@@ -15,9 +15,7 @@ from kwire.cli.config_providers import CONFIG_PROVIDERS, ConfigProviders, Provid
 from kwire.cli.container_environment import read_environment
 from kwire.cli.durations import in_milliseconds
 from kwire.cli.topic_specs import TopicSpecError, parse_topic
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
-from kwire.metadata.config_support import Kind, support_of
-from kwire.metadata.configs import (
+from kwire.metadata.configs.definitions import (
     AUTHORIZER_SETTINGS,
     OWN_DEFAULTS,
     RETIRED,
@@ -29,15 +27,17 @@ from kwire.metadata.configs import (
     split_listener_prefix,
     value_text,
 )
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.support import Kind, support_of
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.jaas import LoginModule, login_module_text, parse_file
-from kwire.metadata.listeners import read_listeners
-from kwire.metadata.sasl_settings import LOGIN_MODULES, jaas_key, settings_for_users, uses_sasl
-from kwire.metadata.start_rules import check_start
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
+from kwire.metadata.settings.jaas import LoginModule, login_module_text, parse_file
+from kwire.metadata.settings.listeners import read_listeners
+from kwire.metadata.settings.sasl import LOGIN_MODULES, jaas_key, settings_for_users, uses_sasl
+from kwire.metadata.settings.start_rules import check_start
 
 if TYPE_CHECKING:  # most brokers start without a list of topics
-    from kwire.metadata.topics import NewTopic
+    from kwire.metadata.decisions.topics import NewTopic
 
 Level: TypeAlias = Literal["info", "warning"]
 

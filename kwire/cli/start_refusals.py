@@ -23,7 +23,7 @@ def explain_start(error: BaseException, settings: Settings) -> str | None:
     from kwire.broker.node.member import JoinRefused
     from kwire.broker.partitions.directories.log_dirs import ForeignDirectory
     from kwire.errors import StorageFailure
-    from kwire.metadata.configs import ConfigProblem
+    from kwire.metadata.configs.definitions import ConfigProblem
     from kwire.server.acceptor import CannotBind, PortInUse
     from kwire.storage.files import DirectoryInUse
 

@@ -11,7 +11,7 @@ from kwire.errors import KafkaError
 from kwire.metadata.config_rules import check_topic_name
 
 if TYPE_CHECKING:  # most brokers start without a list of topics
-    from kwire.metadata.topics import NewTopic
+    from kwire.metadata.decisions.topics import NewTopic
 
 FORM: Final = "NAME[:PARTITIONS[:REPLICAS[:CLEANUP_POLICY]]]"
 _POLICIES: Final = frozenset({"delete", "compact"})
@@ -23,7 +23,7 @@ class TopicSpecError(ValueError):
 
 def parse_topic(word: str) -> NewTopic:
     """Read one topic. An empty part takes the broker's default. Raises TopicSpecError."""
-    from kwire.metadata.topics import NewTopic
+    from kwire.metadata.decisions.topics import NewTopic
 
     name, *rest = word.strip().split(":")
     if len(rest) > 3:
@@ -46,7 +46,7 @@ def parse_topic(word: str) -> NewTopic:
 
 
 def _count(text: str, what: str, word: str) -> int:
-    from kwire.metadata.topics import USE_DEFAULT
+    from kwire.metadata.decisions.topics import USE_DEFAULT
 
     if not text.strip():
         return USE_DEFAULT

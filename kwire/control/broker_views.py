@@ -16,7 +16,7 @@ from kwire.control.internal_client import InternalClient
 from kwire.control.traffic import Traffic
 from kwire.errors import Code, KafkaError
 from kwire.kafka_release import RELEASE
-from kwire.metadata.effective import Source
+from kwire.metadata.configs.effective import Source
 from kwire.metadata.entities import ResourceType, ScramMechanism
 from kwire.security.acl_text import acl_text
 from kwire.storage.log import Log

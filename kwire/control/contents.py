@@ -17,12 +17,12 @@ from kwire.control.internal_client import InternalClient
 from kwire.control.records import partitions_of, read_partition, shown
 from kwire.control.seeds import Seed
 from kwire.errors import Code, KafkaError
-from kwire.metadata.alter_configs import ConfigChange
 from kwire.metadata.commands.configs import IncrementalAlterConfigs
 from kwire.metadata.commands.security import CreateAcls
 from kwire.metadata.commands.topics import CreateTopics
+from kwire.metadata.decisions.alter_configs import ConfigChange
+from kwire.metadata.decisions.topics import NewTopic
 from kwire.metadata.entities import Resource, ResourceType
-from kwire.metadata.topics import NewTopic
 from kwire.server.initial_users import store_users
 from kwire.wire.batches.json_records import JsonRecord
 from kwire.wire.batches.records import Record, build_batch

@@ -16,7 +16,7 @@ import trio
 from kwire.control.bench import Bench
 from kwire.control.state import StateError, write_trees
 from kwire.faults.disk import FaultyFiles
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.lifecycle import Server, open_server
 from kwire.storage.files import Files
 

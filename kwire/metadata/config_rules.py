@@ -12,11 +12,11 @@ from typing import Final
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import TOPIC_NAME_LENGTH_MAX
-from kwire.metadata.config_support import Kind, support_of
-from kwire.metadata.config_values import ConfigProblem, Value
-from kwire.metadata.configs import client_metrics_keys, split_listener_prefix
-from kwire.metadata.effective import GROUP_LIMITS, EffectiveConfigs
-from kwire.metadata.start_rules import check_start
+from kwire.metadata.configs.definitions import client_metrics_keys, split_listener_prefix
+from kwire.metadata.configs.effective import GROUP_LIMITS, EffectiveConfigs
+from kwire.metadata.configs.support import Kind, support_of
+from kwire.metadata.configs.values import ConfigProblem, Value
+from kwire.metadata.settings.start_rules import check_start
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 

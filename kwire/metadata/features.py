@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kwire.kafka_release import FEATURES, METADATA_VERSIONS
-from kwire.metadata.config_values import ConfigProblem
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.metadata.entities import VersionRange
 from kwire.metadata.image import ELR_VERSION, KRAFT_VERSION, METADATA_VERSION
 

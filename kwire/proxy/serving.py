@@ -100,7 +100,7 @@ class Sockets:
             close_watch.close()
 
     def _load(self, settings: Mapping[str, str]) -> TlsListeners:
-        from kwire.metadata.effective import BrokerSettings, EffectiveConfigs  # noqa: PLC0415 (as above)
+        from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs  # noqa: PLC0415 (as above)
         from kwire.metadata.image import MetadataImage  # noqa: PLC0415
         from kwire.server.tls.listeners import TlsListeners  # noqa: PLC0415
 

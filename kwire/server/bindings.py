@@ -1,8 +1,8 @@
 """The settings that the server uses: listeners to bind, what they advertise, connection limits, socket options.
 
 Responsible for: the values of ``listeners``, ``advertised.listeners``, and of the ``socket.*``, ``max.connections*``
-and ``connections.*`` configs (``metadata.listeners`` and ``metadata.start_rules`` check them). Must not depend on:
-where a setting came from, sockets.
+and ``connections.*`` configs (``metadata.settings`` checks them). Must not depend on: where a setting came from,
+sockets.
 
 Readers take the configs in force: the static settings at start, and for limits also those that were altered since.
 """
@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
-from kwire.metadata.config_values import address_counts
-from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.listeners import ListenerAddress, Listeners, read_listeners
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import address_counts
+from kwire.metadata.settings.listeners import ListenerAddress, Listeners, read_listeners
 
 UNLIMITED: Final = 2**31 - 1
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (the user sets it)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from kwire.broker.broker import Broker
 from kwire.errors import KafkaError
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.topics import NewTopic
+from kwire.metadata.decisions.topics import NewTopic
 
 
 async def create_missing_topics(broker: Broker, topics: Sequence[NewTopic]) -> list[tuple[NewTopic, KafkaError]]:

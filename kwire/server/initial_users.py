@@ -13,7 +13,7 @@ import trio
 from kwire.broker.broker import Broker
 from kwire.errors import KafkaError
 from kwire.metadata.commands.security import AlterUserScramCredentials
-from kwire.metadata.credentials import ScramUpsertion
+from kwire.metadata.decisions.credentials import ScramUpsertion
 from kwire.metadata.entities import ScramCredential, ScramMechanism
 from kwire.security.sasl.scram_keys import (
     ITERATIONS_MIN,

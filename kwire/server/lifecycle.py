@@ -39,13 +39,13 @@ from kwire.limits import (
     SHUTDOWN_GRACE_S,
     SWITCH_INTERVAL_S,
 )
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
-from kwire.metadata.listeners import reachable_without_login, read_listeners
-from kwire.metadata.sasl_settings import uses_sasl
-from kwire.metadata.start_rules import check_start
+from kwire.metadata.settings.listeners import reachable_without_login, read_listeners
+from kwire.metadata.settings.sasl import uses_sasl
+from kwire.metadata.settings.start_rules import check_start
 from kwire.server.acceptor import Acceptor, Bound, bind
 from kwire.server.bindings import (
     UNLIMITED,

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from kwire.acls import Acl
 from kwire.errors import KafkaError
 from kwire.metadata.config_rules import check_topic_name
-from kwire.metadata.configs import (
+from kwire.metadata.configs.definitions import (
     AUTHORIZER_SETTINGS,
     ConfigProblem,
     broker_keys,
@@ -20,7 +20,7 @@ from kwire.metadata.configs import (
     parse_broker_config,
     split_listener_prefix,
 )
-from kwire.metadata.topics import NewTopic
+from kwire.metadata.decisions.topics import NewTopic
 from kwire.security.acl_text import read_acls
 
 Topics: TypeAlias = Mapping[str, int] | Sequence[str]

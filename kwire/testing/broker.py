@@ -28,11 +28,11 @@ from kwire.control.state import Snapshot, write_trees
 from kwire.errors import KafkaError
 from kwire.faults.disk import FaultyFiles
 from kwire.faults.injector import Injector
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
 from kwire.metadata.commands.security import CreateAcls
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.sasl_settings import settings_for_users
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
+from kwire.metadata.settings.sasl import settings_for_users
 from kwire.server.initial_topics import create_missing_topics
 from kwire.server.initial_users import store_users
 from kwire.server.lifecycle import Server, open_server

@@ -27,7 +27,7 @@ from kwire.control.conditions import ConditionKeys, read_condition
 from kwire.control.seeds import load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
-from kwire.metadata.topics import NewTopic
+from kwire.metadata.decisions.topics import NewTopic
 from kwire.testing import cluster_state
 from kwire.testing.arguments import Config, Topics, broker_texts, checked_users, new_topic, new_topics
 from kwire.testing.cluster_control import ClusterBroker, ClusterFaults, ClusterRequests, spread

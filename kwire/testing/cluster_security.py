@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
 from kwire.security.sasl.scram_keys import ITERATIONS_MIN, RANDOM_BYTES, SCRAM_MECHANISMS, random_text, salted_password
 from kwire.security.tls.development import LOCAL_HOSTS, make_authority
 from kwire.testing.client_properties import write_client_properties

@@ -21,10 +21,10 @@ from kwire.broker.controller.metadata_replay import MetadataReplay
 from kwire.control.state import StateError
 from kwire.metadata.cluster.leadership import fence
 from kwire.metadata.cluster.partition_changes import PartitionChanges
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.log_format import data_batch
-from kwire.metadata.snapshot import snapshot_records
+from kwire.metadata.log.log_format import data_batch
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.storage import checkpoints
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log

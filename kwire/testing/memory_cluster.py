@@ -30,7 +30,7 @@ from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address
 from kwire.broker.requests.table import ApiTable
 from kwire.broker.start import open_broker
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.security.sasl.client import SaslLogin
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection

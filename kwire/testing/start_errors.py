@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kwire.broker.partitions.directories.log_dirs import ForeignDirectory
 from kwire.errors import StorageFailure
-from kwire.metadata.configs import ConfigProblem
+from kwire.metadata.configs.definitions import ConfigProblem
 from kwire.server.acceptor import CannotBind
 from kwire.storage.files import DirectoryInUse
 from kwire.testing.arguments import problem_text

@@ -8,8 +8,8 @@ from transactional import Producer, batch
 
 from kwire.acls import Acl, AclFilter, Operation, PatternType, Permission, ResourceType
 from kwire.errors import Code, KafkaError, ProtocolViolation
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
-from kwire.metadata.configs import ConfigProblem
+from kwire.metadata.configs.definitions import ConfigProblem
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
 from kwire.security.acl_text import acl_text, read_acls
 from kwire.security.principal import Principal
 from kwire.wire import messages as m
@@ -326,9 +326,9 @@ async def test_without_an_authorizer_security_is_disabled_and_acls_are_kept(star
     ],
 )
 async def test_an_unknown_authorizer_stops_the_start(start_broker, settings, texts, name):
-    from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+    from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
     from kwire.metadata.image import MetadataImage
-    from kwire.metadata.start_rules import check_start
+    from kwire.metadata.settings.start_rules import check_start
 
     with pytest.raises(ConfigProblem) as refused:
         check_start(EffectiveConfigs(MetadataImage(), BrokerSettings({**settings, **texts}), node_id=1))

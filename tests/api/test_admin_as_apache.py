@@ -12,7 +12,7 @@ from admin_cases import SETTINGS, cases
 from apache_answers import comparable, new_ids
 from peer import all_apis
 
-from kwire.metadata.configs import OWN_DEFAULTS
+from kwire.metadata.configs.definitions import OWN_DEFAULTS
 
 ANSWERS = Path(__file__).with_name("apache_answers.json.gz")
 

@@ -237,7 +237,7 @@ async def test_tokens_survive_a_restart(start_broker):
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_a_token_logs_in_as_its_owner(start_broker, mechanism):
-    from kwire.metadata.sasl_settings import settings_for_users
+    from kwire.metadata.settings.sasl import settings_for_users
 
     listener = {
         "listeners": "SASL_PLAINTEXT://localhost:9092",

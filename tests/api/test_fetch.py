@@ -7,7 +7,7 @@ from test_produce_and_fetch import fetch, fetch_request, produce, records_of, va
 
 from kwire.broker.partitions.partition import Role
 from kwire.errors import Code
-from kwire.metadata.topics import delete_topics
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.types import METADATA_TOPIC_ID
 from kwire.wire import messages as m
 

@@ -20,8 +20,8 @@ from kwire.broker.requests.dispatch import dispatch
 from kwire.broker.start import open_broker
 from kwire.errors import KafkaError, ProtocolViolation
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.topics import NewTopic
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.decisions.topics import NewTopic
 from kwire.testing.files import MemoryFiles
 from kwire.wire import codec
 from kwire.wire.batches.records import Record, build_batch

@@ -4,7 +4,7 @@ import pytest
 from test_produce_and_fetch import produce
 
 from kwire.errors import Code
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.wire import messages as m
 
 

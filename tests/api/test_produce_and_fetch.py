@@ -8,7 +8,7 @@ from kwire.api.moved_leader import current_leader, current_leader_by_id
 from kwire.api.transactional_produce import produced_batch
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.limits import CHECKED_BATCHES
-from kwire.metadata.topics import delete_topics
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.wire import messages as m
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.compression import Codec

@@ -13,7 +13,7 @@ from kwire.api.produce_template_cache import ProduceTemplateCache
 from kwire.broker.partitions.validate import RecordChecks
 from kwire.errors import Code
 from kwire.limits import CHECKED_BATCHES
-from kwire.metadata.topics import delete_topics
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
 from kwire.server.connections.registry import ConnectionRegistry

@@ -9,8 +9,8 @@ from peer import Peer
 
 from kwire.broker.start import open_broker
 from kwire.errors import StorageFailure
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 

@@ -8,7 +8,7 @@ from transactional import Producer, batch, seen, state
 from kwire.api.group_partitions import OFFSETS_AT_ONCE
 from kwire.broker.start import open_broker
 from kwire.errors import Code
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.wire import messages as m
 

@@ -27,9 +27,9 @@ from kwire.broker.coordination.transactions.producer_ids import BLOCK_SIZE
 from kwire.broker.start import open_broker
 from kwire.coordinators.transaction.transaction import EPOCH_MAX
 from kwire.errors import Code
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.topics import delete_topics
-from kwire.metadata.update_features import FeatureUpdate, UpgradeType, update_features
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.decisions.topics import delete_topics
+from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType, update_features
 from kwire.testing.files import MemoryFiles
 from kwire.wire import messages as m
 

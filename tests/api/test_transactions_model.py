@@ -16,7 +16,7 @@ from transactional import NEW, OLD, READ_UNCOMMITTED, Producer, batch, committed
 from kwire.broker.clock import Clock
 from kwire.broker.start import open_broker
 from kwire.errors import Code
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.wire import messages as m
 

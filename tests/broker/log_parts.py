@@ -10,7 +10,7 @@ from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header

@@ -10,7 +10,7 @@ from kwire.broker.requests import audit
 from kwire.broker.requests.audit import Access, AuditLog
 from kwire.errors import Code
 from kwire.limits import AUDIT_KNOWN_MAX, AUDIT_REPEAT_MS
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
 from kwire.security.operations import Operation, ResourceType
 from kwire.security.principal import Principal
 from kwire.wire import messages as m

@@ -17,8 +17,8 @@ from transactional import Producer, seen, state
 from kwire.broker.background import cleaner as cleaner_module
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.topics import Created, NewTopic, create_topics, delete_topics
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.decisions.topics import Created, NewTopic, create_topics, delete_topics
 from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets
 from kwire.storage.segments.segment import file_name
 from kwire.testing.files import MemoryFiles

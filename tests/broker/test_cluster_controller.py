@@ -8,9 +8,9 @@ from kwire.api.controller import controller_table
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.features import SERVED
-from kwire.metadata.frames import decode_record
+from kwire.metadata.log.frames import decode_record
 from kwire.security.operations import Operation, ResourceType
 from kwire.security.principal import Principal
 from kwire.testing.files import MemoryFiles

@@ -13,8 +13,8 @@ from kwire.broker.partitions.partition import Role
 from kwire.broker.partitions.watches import Watch
 from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.topics import delete_topics
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch

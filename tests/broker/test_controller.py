@@ -15,10 +15,10 @@ from kwire.metadata.commands.configs import IncrementalAlterConfigs
 from kwire.metadata.commands.nodes import AllocateProducerIds, UnregisterBroker, UpdateFeatures
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.metadata.commands.topics import CreatePartitions, CreateTopics, DeleteTopics
+from kwire.metadata.decisions.topics import Created, NewPartitions, NewTopic
+from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType
 from kwire.metadata.entities import Resource, ResourceType
-from kwire.metadata.snapshot import broker_record
-from kwire.metadata.topics import Created, NewPartitions, NewTopic
-from kwire.metadata.update_features import FeatureUpdate, UpgradeType
+from kwire.metadata.log.snapshot import broker_record
 from kwire.types import OFFSETS_TOPIC, TopicPartition
 from kwire.wire import messages as m
 

@@ -8,7 +8,7 @@ import trio
 
 from kwire.broker.node.heartbeats import HeartbeatThread
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, LifeState, Timing
-from kwire.metadata.observer import ControllerAddress
+from kwire.metadata.log.observer import ControllerAddress
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsRequest,

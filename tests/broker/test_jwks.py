@@ -13,10 +13,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kwire.broker.jwks import Jwks, JwksError, read_jwks
-from kwire.metadata.configs import ConfigProblem
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.definitions import ConfigProblem
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.sasl_settings import read_sasl
+from kwire.metadata.settings.sasl import read_sasl
 from kwire.security.principal import Principal
 from kwire.security.sasl.oauthbearer import InvalidToken
 

@@ -6,7 +6,7 @@ from kwire.broker.controller.metadata_format import Identity, format_if_new
 from kwire.broker.start import open_broker
 from kwire.cli.script_twins.features import release_levels
 from kwire.kafka_release import METADATA_VERSIONS
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.storage.checkpoints import write_properties
 from kwire.testing.files import MemoryFiles
 from kwire.types import uuid_text

@@ -19,12 +19,14 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.errors import StorageFailure
 from kwire.metadata import features
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.cluster.nodes import reserve_producer_ids
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem
+from kwire.metadata.decisions.topics import NewTopic, create_topics, delete_topics
 from kwire.metadata.entities import PreservedRecord, Resource, ResourceType, ScramMechanism
-from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.log_format import (
+from kwire.metadata.log.frames import decode_record, encode_record
+from kwire.metadata.log.log_format import (
     Quorum,
     control_batch,
     data_batch,
@@ -32,9 +34,7 @@ from kwire.metadata.log_format import (
     list_snapshots,
     read_snapshot,
 )
-from kwire.metadata.nodes import reserve_producer_ids
-from kwire.metadata.snapshot import snapshot_records
-from kwire.metadata.topics import NewTopic, create_topics, delete_topics
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.storage.os_files import OsFiles
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header

@@ -6,10 +6,10 @@ import pytest
 import trio
 from test_metadata_log import Home
 
+from kwire.metadata.decisions.topics import NewTopic, delete_topics
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.log_format import read_snapshot
-from kwire.metadata.topics import NewTopic, delete_topics
+from kwire.metadata.log.log_format import read_snapshot
 from kwire.testing.files import MemoryFiles
 from kwire.wire.messages import ConfigRecord
 

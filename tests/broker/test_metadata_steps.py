@@ -15,10 +15,10 @@ from kwire.broker.node.metadata_follower import MetadataFollower
 from kwire.errors import ProtocolViolation, StorageFailure
 from kwire.limits import METADATA_STEP_PARTITIONS
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.log_format import Quorum, RecordReader, SnapshotReader, data_batch, write_snapshot
-from kwire.metadata.observer import CommittedRecords, ControllerAddress, LoadedSnapshot
-from kwire.metadata.snapshot import snapshot_records
-from kwire.metadata.steps import apply_in_steps
+from kwire.metadata.log.log_format import Quorum, RecordReader, SnapshotReader, data_batch, write_snapshot
+from kwire.metadata.log.observer import CommittedRecords, ControllerAddress, LoadedSnapshot
+from kwire.metadata.log.snapshot import snapshot_records
+from kwire.metadata.log.steps import apply_in_steps
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.messages import (
     BeginTransactionRecord,

@@ -20,11 +20,11 @@ from kwire.broker.outbound.listener_security import (
 )
 from kwire.broker.outbound.secured import secured_later
 from kwire.broker.outbound.tls import TlsFailed, TlsStream, start_tls
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.quorum_rules import check_quorum
+from kwire.metadata.settings.quorum_rules import check_quorum
 from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.server.close_watch import CloseWatch
 from kwire.server.tls.transport import TlsTransport

@@ -9,8 +9,8 @@ from kwire.broker.partitions.directories import loss_report
 from kwire.broker.partitions.directories.loss_report import ReportedLoss
 from kwire.broker.start import open_broker
 from kwire.limits import LOSSES_KEPT_MAX
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.topics import delete_topics
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.storage.recovery.losses import Cause, Loss
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition

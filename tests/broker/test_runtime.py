@@ -18,8 +18,8 @@ from kwire.coordinators.group.commands import CommitOffsets, GroupConfig, JoinGr
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.topics import delete_topics
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.testing.files import MemoryFiles
 from kwire.types import OFFSETS_TOPIC, ZERO_UUID
 from kwire.wire.batches.batch import read_batch_header

@@ -10,7 +10,7 @@ from kwire.broker.waits import Patient
 from kwire.coordinators.share.coordinator import Write
 from kwire.coordinators.share.state import DeliveryState, SharePartitionKey, StateBatch
 from kwire.errors import Code, KafkaError
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.wire import codec
 

@@ -14,7 +14,7 @@ from kwire.broker.partitions.partition import Role
 from kwire.broker.start import open_broker
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire import messages as m

@@ -12,7 +12,7 @@ from peer import Peer
 from kwire.broker.partitions.directories import loss_report
 from kwire.broker.start import open_broker
 from kwire.cli.main import main
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.storage.os_files import OsFiles
 from kwire.storage.recovery.losses import Cause, Loss
 from kwire.types import TopicPartition

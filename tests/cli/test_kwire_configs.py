@@ -11,8 +11,10 @@ from peer import Peer
 from kwire.broker.start import open_broker
 from kwire.cli.config import config
 from kwire.cli.settings import SettingsError, gather, show
-from kwire.metadata import config_support, config_tables, configs
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs import definitions as configs
+from kwire.metadata.configs import support as config_support
+from kwire.metadata.configs import tables as config_tables
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.testing.files import MemoryFiles
 from kwire.wire.messages import DescribeConfigsRequest, IncrementalAlterConfigsRequest

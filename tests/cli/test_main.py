@@ -13,8 +13,8 @@ from kwire import __version__
 from kwire.cli.config import explanation
 from kwire.cli.main import COMMANDS, main
 from kwire.cli.settings import gather
-from kwire.metadata.config_docs import documentation_of
-from kwire.metadata.configs import broker_keys, group_keys, topic_keys
+from kwire.metadata.configs.definitions import broker_keys, group_keys, topic_keys
+from kwire.metadata.configs.docs import documentation_of
 
 PRESENT = [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}")]
 

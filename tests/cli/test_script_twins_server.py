@@ -13,7 +13,7 @@ from script_runs import Ended
 from kwire.broker.start import open_broker
 from kwire.cli.script_twins import server_start, server_stop
 from kwire.kafka_release import METADATA_VERSIONS
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.entities import ScramMechanism
 from kwire.security.sasl.scram_keys import make_credential
 from kwire.storage.os_files import OsFiles

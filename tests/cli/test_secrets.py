@@ -9,8 +9,8 @@ from peer import Peer
 from kwire.broker.start import open_broker
 from kwire.cli.main import main
 from kwire.cli.settings import SettingsError, gather, show
-from kwire.metadata.configs import ConfigType, broker_keys
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.definitions import ConfigType, broker_keys
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing import KafkaBroker
 from kwire.testing.files import MemoryFiles
 from kwire.wire import messages as m

@@ -17,7 +17,7 @@ from kwire.control.http.app import Control
 from kwire.control.http.openapi import ROUTES, document
 from kwire.control.server import CannotControl, check_address, serve_control
 from kwire.faults.disk import FaultyFiles
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.lifecycle import open_server
 from kwire.testing.files import MemoryFiles
 from kwire.testing.loop_thread import LoopThread

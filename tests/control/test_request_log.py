@@ -5,7 +5,7 @@ import json
 import pytest
 
 from kwire.control.request_log import ELEMENTS_SHOWN, plain
-from kwire.metadata.configs import broker_keys
+from kwire.metadata.configs.definitions import broker_keys
 from kwire.wire import messages as m
 
 

@@ -6,7 +6,7 @@ from kwire.api import api_table
 from kwire.api.controller import controller_table
 from kwire.faults.reach import check_reach
 from kwire.faults.rules import RuleError, read_rule
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.testing import KafkaBroker
 from kwire.wire import codec

@@ -8,10 +8,10 @@ from kwire.metadata.cluster.leadership import fence
 from kwire.metadata.cluster.partition_changes import PartitionChanges
 from kwire.metadata.cluster.registration import BrokerRegistration, register
 from kwire.metadata.cluster.sessions import BrokerSessions
+from kwire.metadata.decisions.topics import NewTopic, create_topics
 from kwire.metadata.entities import Endpoint
 from kwire.metadata.features import SERVED
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.topics import NewTopic, create_topics
 from kwire.wire.messages import FeatureLevelRecord
 
 CLUSTER_ID = "cluster"

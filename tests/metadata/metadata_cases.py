@@ -1,6 +1,6 @@
 import itertools
 
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.features import SERVED
 from kwire.metadata.image import MetadataImage
 from kwire.wire.messages import FeatureLevelRecord, RegisterBrokerRecord

@@ -5,8 +5,8 @@ import gzip
 import json
 from pathlib import Path
 
-from kwire.metadata.frames import decode_record
-from kwire.metadata.log_format import LEADER_CHANGE, control_batch, data_batch
+from kwire.metadata.log.frames import decode_record
+from kwire.metadata.log.log_format import LEADER_CHANGE, control_batch, data_batch
 from kwire.types import METADATA_TOPIC_ID
 from kwire.wire import codec, messages
 from kwire.wire.batches.batch import read_batch_header

@@ -7,7 +7,6 @@ from cluster_cases import CONTROLLER, ClusterCase, directory
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import METADATA_STEP_RECORDS
-from kwire.metadata.alter_configs import ConfigChange, alter_configs_incrementally
 from kwire.metadata.cluster import leadership
 from kwire.metadata.cluster.alter_partition import ProposedReplica
 from kwire.metadata.cluster.directories import ReplicaDirectory, assign_directories
@@ -20,10 +19,11 @@ from kwire.metadata.cluster.leadership import (
     unregister,
 )
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
+from kwire.metadata.decisions.alter_configs import ConfigChange, alter_configs_incrementally
+from kwire.metadata.decisions.placement import place
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.metadata.entities import DIRECTORY_UNASSIGNED, Resource, ResourceType, VersionRange
 from kwire.metadata.features import SERVED
-from kwire.metadata.placement import place
-from kwire.metadata.topics import delete_topics
 from kwire.types import TopicPartition
 from kwire.wire.messages import ConfigRecord
 

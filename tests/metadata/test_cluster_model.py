@@ -10,10 +10,10 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, elect_leaders
 from kwire.metadata.cluster.leadership import elect_preferred_leaders, unregister
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
-from kwire.metadata.decision import is_active
+from kwire.metadata.decisions.decision import is_active
+from kwire.metadata.decisions.topics import delete_topics
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.snapshot import snapshot_records
-from kwire.metadata.topics import delete_topics
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.types import TopicPartition
 
 BROKERS = st.integers(1, 4)

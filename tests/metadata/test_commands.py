@@ -4,29 +4,29 @@ import pytest
 from metadata_cases import DIRECTORY, broker_record, effective_of, image_with, uuids
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.alter_configs import ConfigChange, Operation, alter_configs, alter_configs_incrementally
 from kwire.metadata.cluster.directories import assign_own_directories
 from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, elect_leaders
-from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
-from kwire.metadata.credentials import (
-    QuotaChange,
-    ScramDeletion,
-    ScramUpsertion,
-    alter_client_quotas,
-    alter_scram_credentials,
-)
-from kwire.metadata.decision import DONE
-from kwire.metadata.entities import Endpoint, Resource, ResourceType, ScramCredential
-from kwire.metadata.features import finalized
-from kwire.metadata.nodes import (
+from kwire.metadata.cluster.nodes import (
     Registration,
     register_broker,
     reserve_producer_ids,
     stop_broker,
     unregister_broker,
 )
-from kwire.metadata.topics import NewTopic, create_topics
-from kwire.metadata.update_features import FeatureUpdate, UpgradeType, update_features
+from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
+from kwire.metadata.decisions.alter_configs import ConfigChange, Operation, alter_configs, alter_configs_incrementally
+from kwire.metadata.decisions.credentials import (
+    QuotaChange,
+    ScramDeletion,
+    ScramUpsertion,
+    alter_client_quotas,
+    alter_scram_credentials,
+)
+from kwire.metadata.decisions.decision import DONE
+from kwire.metadata.decisions.topics import NewTopic, create_topics
+from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType, update_features
+from kwire.metadata.entities import Endpoint, Resource, ResourceType, ScramCredential
+from kwire.metadata.features import finalized
 from kwire.types import TopicPartition
 from kwire.wire.messages import ConfigRecord, FeatureLevelRecord, FenceBrokerRecord, PartitionChangeRecord
 

@@ -1,7 +1,7 @@
 """Each config has one line of documentation."""
 
-from kwire.metadata.config_docs import documentation, documentation_of
-from kwire.metadata.configs import broker_keys, client_metrics_keys, group_keys, topic_keys
+from kwire.metadata.configs.definitions import broker_keys, client_metrics_keys, group_keys, topic_keys
+from kwire.metadata.configs.docs import documentation, documentation_of
 
 
 def test_each_config_has_one_line():

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 import kwire
-from kwire.metadata.config_support import Kind, all_config_support, support_of
-from kwire.metadata.configs import broker_keys, group_keys, topic_keys
-from kwire.metadata.effective import GROUP_LIMITS
+from kwire.metadata.configs.definitions import broker_keys, group_keys, topic_keys
+from kwire.metadata.configs.effective import GROUP_LIMITS
+from kwire.metadata.configs.support import Kind, all_config_support, support_of
 
 # The settings of internal topics are read by prefix.
 INTERNAL_TOPICS = ("offsets.topic", "transaction.state.log")
@@ -18,7 +18,8 @@ ONE_VALUE_AT_START = {"group.share.assignors"}  # start_rules allows the only as
 
 PACKAGE = Path(kwire.__file__).parent
 METADATA = PACKAGE / "metadata"
-READERS = ("listeners.py", "sasl_settings.py", "delegation_tokens.py")  # modules of metadata that read settings
+# Modules of metadata that read settings.
+READERS = ("settings/listeners.py", "settings/sasl.py", "commands/delegation_tokens.py")
 
 
 def test_every_broker_config_has_one_entry():
@@ -30,7 +31,7 @@ def test_a_config_that_is_not_honoured_has_a_reason():
 
 
 def test_a_config_that_is_honoured_is_read_in_the_code():
-    elsewhere = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "metadata"]
+    elsewhere = [path for path in PACKAGE.rglob("*.py") if METADATA not in path.parents]
     sources = [path.read_text("utf-8") for path in [*elsewhere, *map(METADATA.joinpath, READERS)]]
     read = {name for source in sources for name in re.findall(r'"([a-z][a-z0-9.]+)"', source)}
     read |= {f"{prefix}.{what}" for prefix in INTERNAL_TOPICS for what in INTERNAL_TOPIC_SETTINGS}

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.alter_configs import alter_configs
 from kwire.metadata.config_rules import check_topic_configs
-from kwire.metadata.config_tables import config_tables
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.configs import OWN_DEFAULTS, broker_keys, group_keys, topic_keys
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.definitions import OWN_DEFAULTS, broker_keys, group_keys, topic_keys
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.tables import config_tables
+from kwire.metadata.configs.values import ConfigProblem
+from kwire.metadata.decisions.alter_configs import alter_configs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.personas import NONE, names

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kwire.metadata.config_values import ConfigProblem, ConfigType, double_text, value_text
-from kwire.metadata.configs import (
+from kwire.metadata.configs.definitions import (
     OWN_DEFAULTS,
     RETIRED,
     broker_keys,
@@ -20,6 +19,7 @@ from kwire.metadata.configs import (
     split_listener_prefix,
     topic_keys,
 )
+from kwire.metadata.configs.values import ConfigProblem, ConfigType, double_text, value_text
 
 TABLES = {"broker": broker_keys, "topic": topic_keys, "group": group_keys}
 VECTORS = Path(__file__).with_name("config_vectors.json.gz")

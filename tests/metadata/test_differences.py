@@ -2,10 +2,10 @@
 
 import pytest
 
-from kwire.metadata.differences import differences
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.snapshot import snapshot_records
+from kwire.metadata.log.differences import differences
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.types import TopicPartition
 from kwire.wire.messages import (
     AccessControlEntryRecord,

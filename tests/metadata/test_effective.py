@@ -5,9 +5,9 @@ from typing import get_args, get_origin, get_type_hints
 import pytest
 from metadata_cases import effective_of, image_with
 
-from kwire.metadata.config_types import BrokerValues
-from kwire.metadata.configs import broker_keys
-from kwire.metadata.effective import Source
+from kwire.metadata.configs.definitions import broker_keys
+from kwire.metadata.configs.effective import Source
+from kwire.metadata.configs.types import BrokerValues
 from kwire.metadata.entities import ResourceType
 from kwire.wire.messages import ConfigRecord
 

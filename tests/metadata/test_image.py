@@ -2,9 +2,9 @@ import pytest
 from metadata_cases import DIRECTORY, broker_record, image_with
 
 from kwire.metadata.entities import PreservedRecord, Resource, ResourceType, ScramMechanism
-from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.snapshot import snapshot_records
+from kwire.metadata.log.frames import decode_record, encode_record
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.types import TopicPartition
 from kwire.wire.messages import (
     AccessControlEntryRecord,

@@ -1,6 +1,6 @@
 import pytest
 
-from kwire.metadata.jaas import JaasError, LoginModule, login_module_text, parse_file, parse_login_module
+from kwire.metadata.settings.jaas import JaasError, LoginModule, login_module_text, parse_file, parse_login_module
 
 PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"

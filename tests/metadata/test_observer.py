@@ -9,7 +9,7 @@ from metadata_leader import LeaderLog, response_of, transcript
 
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.observer import ControllerAddress, LoadedSnapshot, MetadataDiverged, MetadataObserver
+from kwire.metadata.log.observer import ControllerAddress, LoadedSnapshot, MetadataDiverged, MetadataObserver
 from kwire.wire import codec
 from kwire.wire.messages import (
     AbortTransactionRecord,

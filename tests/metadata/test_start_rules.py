@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kwire.metadata.configs import ConfigProblem, broker_keys
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.definitions import ConfigProblem, broker_keys
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.start_rules import check_start
+from kwire.metadata.settings.start_rules import check_start
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import start_vectors

@@ -2,8 +2,8 @@ import pytest
 from metadata_cases import effective_of, image_with, uuids
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs, Source
-from kwire.metadata.topics import NewPartitions, NewTopic, create_partitions, create_topics, delete_topics
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs, Source
+from kwire.metadata.decisions.topics import NewPartitions, NewTopic, create_partitions, create_topics, delete_topics
 from kwire.wire.messages import ConfigRecord, FenceBrokerRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
 
 ODD_CHARACTERS = "contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"

@@ -32,9 +32,9 @@ from kwire.faults.injector import Injector
 from kwire.faults.reach import check_effect
 from kwire.faults.rules import read_rule
 from kwire.limits import CHECKED_BATCHES
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
 from kwire.metadata.commands.security import CreateAcls
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
 from kwire.security.acl_text import read_acls
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection

@@ -16,7 +16,7 @@ from peer import Peer, apis_of
 
 import kwire.storage.log
 from kwire.broker.start import open_broker
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
 from kwire.server.connections.registry import ConnectionRegistry

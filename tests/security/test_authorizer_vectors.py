@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from kwire.acls import Acl, Operation, PatternType, Permission, ResourceType
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER, read_authorizer
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER, read_authorizer
 from kwire.security.principal import Principal
 from kwire.security.standard_authorizer import StandardAuthorizer
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kwire.metadata.configs import ConfigProblem
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.definitions import ConfigProblem
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.server.bindings import UNLIMITED, read_bindings, read_limits, read_socket_options
 

@@ -2,8 +2,8 @@
 
 from kwire.broker.controller.interface import only
 from kwire.metadata.commands.nodes import UpdateFeatures
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.update_features import FeatureUpdate, UpgradeType
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType
 from kwire.server.lifecycle import open_server
 from kwire.testing.files import MemoryFiles
 

@@ -21,7 +21,7 @@ from peer import Peer, apis_of
 from kwire.broker.broker import Broker
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.bindings import Limits
 from kwire.server.connections import connection
 from kwire.server.connections.connection import serve_connection

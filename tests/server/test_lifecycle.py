@@ -15,8 +15,8 @@ import trio.testing
 from peer import apis_of
 
 from kwire.errors import Code
-from kwire.metadata.configs import ConfigProblem
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.definitions import ConfigProblem
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server import lifecycle
 from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import open_server

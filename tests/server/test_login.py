@@ -14,8 +14,8 @@ from peer import apis_of
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
 from kwire.errors import Code
-from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.sasl_settings import settings_for_users
+from kwire.metadata.configs.effective import BrokerSettings
+from kwire.metadata.settings.sasl import settings_for_users
 from kwire.security.principal import Principal
 from kwire.security.sasl.login import Login
 from kwire.security.sasl.scram_client import ScramClient

@@ -13,10 +13,10 @@ import trio.testing
 from kwire.broker.start import open_broker
 from kwire.cli.settings import SettingsError, gather
 from kwire.errors import StorageFailure
-from kwire.metadata.configs import ConfigProblem, broker_keys
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.definitions import ConfigProblem, broker_keys
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.start_rules import check_start
+from kwire.metadata.settings.start_rules import check_start
 from kwire.server.bindings import read_bindings, read_limits, read_socket_options
 from kwire.testing.files import MemoryFiles
 

@@ -17,8 +17,8 @@ from edge import HEARTBEAT, Edge
 from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code
 from kwire.limits import TLS_HANDSHAKE_MS_MAX
-from kwire.metadata.configs import ConfigProblem
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.definitions import ConfigProblem
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.acceptor import Acceptor
 from kwire.server.close_watch import CloseWatch
 from kwire.server.lifecycle import open_server

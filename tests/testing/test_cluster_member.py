@@ -12,9 +12,9 @@ from kwire.errors import Code
 from kwire.metadata import image
 from kwire.metadata.commands.nodes import AllocateProducerIds, UpdateFeatures
 from kwire.metadata.commands.topics import CreateTopics
+from kwire.metadata.decisions.topics import NewTopic
+from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.topics import NewTopic
-from kwire.metadata.update_features import FeatureUpdate, UpgradeType
 from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
 from kwire.wire.messages import (
     ApiVersionsRequest,

@@ -11,7 +11,7 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.node.member import JoinRefused
 from kwire.broker.start import open_broker
 from kwire.errors import Code, StorageFailure
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.configs.effective import BrokerSettings
 from kwire.replication.leader import RECOVERED, RECOVERING
 from kwire.testing.files import MemoryFiles
 from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster

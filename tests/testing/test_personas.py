@@ -11,7 +11,7 @@ import pytest
 
 from kwire.cli.connection import Connection, parse_address
 from kwire.errors import Code
-from kwire.metadata.configs import broker_keys
+from kwire.metadata.configs.definitions import broker_keys
 from kwire.personas import names, persona
 from kwire.security.operations import Operation
 from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker

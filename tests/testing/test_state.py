@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from kwire.metadata.snapshot import snapshot_records
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.testing import BrokerStartError, KafkaBroker, KafkaError, SeedError, StateError
 from kwire.wire import messages as m
 from kwire.wire.codec import encode_request

@@ -12,7 +12,7 @@ from typing import Final
 
 from kwire.api import table_rows
 from kwire.broker.requests.table import ApiTable, Handler, Row, make_table
-from kwire.metadata.config_types import BrokerValues
+from kwire.metadata.configs.types import BrokerValues
 
 
 def _k01() -> Handler:

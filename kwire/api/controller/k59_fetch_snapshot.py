@@ -18,7 +18,7 @@ from kwire.api.controller.serving import leader_endpoints, serving
 from kwire.broker.controller.cluster_controller import ClusterController
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.log_format import SnapshotId
+from kwire.metadata.log.log_format import SnapshotId
 from kwire.security.operations import Operation
 from kwire.types import METADATA_TOPIC
 from kwire.wire.messages import FetchSnapshotRequest, FetchSnapshotResponse

@@ -26,7 +26,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import KafkaError, StorageFailure
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.storage.compaction.compaction import Cleanable, Compaction, Slice, cleanable_part
 from kwire.storage.segments.segment import LOG_SUFFIX
 

@@ -26,7 +26,7 @@ from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.storage.retention import SEGMENTS_DELETED_AT_ONCE
 from kwire.storage.segments.segment import DELETED_SUFFIX, LOG_SUFFIX
 from kwire.types import TopicPartition

@@ -15,8 +15,8 @@ from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError
 from kwire.limits import PARTITIONS_PER_REQUEST_MAX
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.topics import Created, NewTopic, too_many_partitions
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.decisions.topics import Created, NewTopic, too_many_partitions
 
 log = Logger("kwire.broker")
 

@@ -33,14 +33,14 @@ from kwire.metadata.cluster.leadership import (
     leave_in_steps,
     lose_directories,
 )
+from kwire.metadata.cluster.nodes import PRODUCER_ID_BLOCK, reserve_producer_ids
 from kwire.metadata.cluster.partition_changes import PartitionChanges
 from kwire.metadata.cluster.registration import BrokerRegistration, register
 from kwire.metadata.cluster.sessions import BrokerSessions
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import SECURITY_PROTOCOLS, Partition
 from kwire.metadata.features import SERVED
 from kwire.metadata.image import Delta
-from kwire.metadata.nodes import PRODUCER_ID_BLOCK, reserve_producer_ids
 from kwire.storage.files import Files
 from kwire.types import Uuid
 from kwire.wire.message import Message

@@ -22,13 +22,13 @@ from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
+from kwire.metadata.cluster.nodes import Registration, lacks_directories, register_broker, stop_broker
 from kwire.metadata.commands import Command, ControllerState
-from kwire.metadata.decision import Charge, no_charge
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.decisions.decision import Charge, no_charge
 from kwire.metadata.entities import SECURITY_PROTOCOLS
 from kwire.metadata.image import METADATA_VERSION, Delta, MetadataImage, Record
-from kwire.metadata.nodes import Registration, lacks_directories, register_broker, stop_broker
-from kwire.metadata.snapshot import broker_record
+from kwire.metadata.log.snapshot import broker_record
 from kwire.types import Uuid
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from kwire.errors import KafkaError
 from kwire.metadata.commands import Command
-from kwire.metadata.decision import Charge, no_charge
+from kwire.metadata.decisions.decision import Charge, no_charge
 from kwire.metadata.image import Delta
 from kwire.types import Uuid
 

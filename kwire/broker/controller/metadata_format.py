@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kwire.metadata import features
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage, Record
-from kwire.metadata.log_format import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
+from kwire.metadata.log.log_format import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
 from kwire.storage.files import Files
 from kwire.types import METADATA_TOPIC, Uuid
 from kwire.wire.message import Message

@@ -44,10 +44,11 @@ from kwire.broker.partitions.directories import loss_report
 from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.errors import StorageFailure
 from kwire.metadata import features
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.cluster.nodes import bootstrap_records
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.metadata.image import METADATA_VERSION, Delta, MetadataImage, Record
-from kwire.metadata.log_format import (
+from kwire.metadata.log.log_format import (
     KRAFT_VOTERS,
     SnapshotId,
     control_batch,
@@ -55,8 +56,7 @@ from kwire.metadata.log_format import (
     list_snapshots,
     write_snapshot,
 )
-from kwire.metadata.nodes import bootstrap_records
-from kwire.metadata.snapshot import snapshot_records
+from kwire.metadata.log.snapshot import snapshot_records
 from kwire.personas import persona
 from kwire.storage.checkpoints import CLEAN_SHUTDOWN, META_PROPERTIES
 from kwire.storage.config import LogConfig

@@ -9,7 +9,7 @@ from __future__ import annotations
 from kwire.broker.logs import Logger
 from kwire.errors import KafkaError, ProtocolViolation, StorageFailure
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.log_format import Quorum, RecordReader, SnapshotId, list_snapshots, read_snapshot
+from kwire.metadata.log.log_format import Quorum, RecordReader, SnapshotId, list_snapshots, read_snapshot
 from kwire.storage.files import Files
 from kwire.storage.log import Log
 from kwire.wire.batches.batch import read_batch_header

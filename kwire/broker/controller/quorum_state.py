@@ -17,7 +17,7 @@ from typing import Final
 
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.metadata.log_format import (
+from kwire.metadata.log.log_format import (
     KRAFT_VERSION,
     KRAFT_VOTERS,
     LEADER_CHANGE,

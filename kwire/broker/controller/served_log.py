@@ -20,7 +20,7 @@ from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code, KafkaError
 from kwire.metadata.image import Delta
-from kwire.metadata.log_format import SnapshotId, list_snapshots
+from kwire.metadata.log.log_format import SnapshotId, list_snapshots
 from kwire.storage.epochs import EpochEnd
 from kwire.storage.files import Files, FileSlice
 from kwire.types import Uuid

@@ -17,7 +17,7 @@ from kwire.broker.coordination.shard import Shard
 from kwire.broker.coordination.share.persister import SharePersister
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.personas import persona
 
 Ts = TypeVarTuple("Ts")

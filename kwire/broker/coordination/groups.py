@@ -18,7 +18,7 @@ import trio
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Shard
 from kwire.broker.coordination.share.persister import SharePersister
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.types import OFFSETS_TOPIC, uuid_text
 from kwire.wire.batches.compression import Codec
 

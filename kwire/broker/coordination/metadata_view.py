@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from kwire.coordinators.machine import MetadataChange
 from kwire.coordinators.topics import TopicDescription
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import NO_LEADER, ResourceType, Topic
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.types import TopicPartition, Uuid

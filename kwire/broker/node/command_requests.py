@@ -16,9 +16,9 @@ from kwire.metadata.commands import Command
 from kwire.metadata.commands.nodes import AllocateProducerIds
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.decision import DONE
+from kwire.metadata.decisions.decision import DONE
+from kwire.metadata.decisions.topics import Created
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.topics import Created
 from kwire.types import Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import AllocateProducerIdsRequest, AssignReplicasToDirsRequest, CreateTopicsRequest

@@ -20,7 +20,7 @@ from kwire.broker.outbound.blocking import BlockingConnection
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, OutboundError
 from kwire.metadata.broker_lifecycle import BrokerLifecycle
-from kwire.metadata.observer import ControllerAddress
+from kwire.metadata.log.observer import ControllerAddress
 from kwire.security.sasl.exchange import ClientExchange
 from kwire.wire.message import Message
 

@@ -27,9 +27,9 @@ from kwire.broker.node.quorum_controller import QuorumController
 from kwire.errors import Code, KafkaError
 from kwire.metadata import features
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, LifeState
+from kwire.metadata.cluster.nodes import lacks_directories
 from kwire.metadata.image import Delta
-from kwire.metadata.nodes import lacks_directories
-from kwire.metadata.observer import MetadataDiverged
+from kwire.metadata.log.observer import MetadataDiverged
 from kwire.types import Uuid
 
 log = Logger("kwire.broker")

@@ -20,10 +20,10 @@ from kwire.broker.logs import Logger
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, OutboundError
 from kwire.errors import ProtocolViolation
-from kwire.metadata.differences import differences
 from kwire.metadata.image import Delta, MetadataImage, Record
-from kwire.metadata.observer import Change, ControllerAddress, LoadedSnapshot, MetadataObserver
-from kwire.metadata.steps import apply_in_steps, parts_of
+from kwire.metadata.log.differences import differences
+from kwire.metadata.log.observer import Change, ControllerAddress, LoadedSnapshot, MetadataObserver
+from kwire.metadata.log.steps import apply_in_steps, parts_of
 
 log = Logger("kwire.metadata")
 

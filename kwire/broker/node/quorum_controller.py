@@ -21,9 +21,9 @@ from kwire.broker.requests.client import Client
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.metadata import features
 from kwire.metadata.commands import Command
-from kwire.metadata.decision import Charge, no_charge
+from kwire.metadata.decisions.decision import Charge, no_charge
+from kwire.metadata.decisions.topics import Created
 from kwire.metadata.image import Delta
-from kwire.metadata.topics import Created
 from kwire.wire import codec
 from kwire.wire.message import Message
 from kwire.wire.messages import DefaultPrincipalData, EnvelopeRequest

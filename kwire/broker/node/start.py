@@ -30,11 +30,11 @@ from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.errors import Code, code_of
 from kwire.metadata import entities
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, Timing
-from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import SECURITY_PROTOCOLS
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.listeners import inter_broker_listener
-from kwire.metadata.observer import ControllerAddress, MetadataObserver
+from kwire.metadata.log.observer import ControllerAddress, MetadataObserver
+from kwire.metadata.settings.listeners import inter_broker_listener
 from kwire.wire.messages import DescribeClusterRequest
 
 _CONTROLLERS = 2  # DescribeCluster's endpoint type

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from kwire.broker.listener_tls import config_problem, file_states, listener_tls_settings
 from kwire.broker.logs import Logger
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta
-from kwire.metadata.listeners import node_listeners
-from kwire.metadata.sasl_settings import read_client_login, uses_sasl
+from kwire.metadata.settings.listeners import node_listeners
+from kwire.metadata.settings.sasl import read_client_login, uses_sasl
 from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.security.sasl.exchange import ClientExchange
 from kwire.security.sasl.scram_keys import RANDOM_BYTES, random_text

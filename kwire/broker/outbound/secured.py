@@ -15,7 +15,7 @@ from kwire.broker.outbound.interface import Address, Dialer, Stream
 from kwire.broker.outbound.listener_security import ListenerSecurity
 from kwire.broker.outbound.sockets import SocketStream
 from kwire.broker.outbound.tls import TlsFailed, check_host, start_tls
-from kwire.metadata.config_values import ConfigProblem
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.security.sasl.exchange import ClientExchange
 from kwire.security.tls.failures import why_client_failed
 from kwire.security.tls.settings import TlsProblem

@@ -20,7 +20,7 @@ from kwire.broker.partitions.partition import Partition, Role, TopicSettings
 from kwire.broker.partitions.topic_settings import topic_settings
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.storage.log import Log

@@ -9,8 +9,8 @@ from __future__ import annotations
 from kwire.broker.partitions.partition import TopicSettings
 from kwire.broker.partitions.validate import RecordChecks, ValidationSettings
 from kwire.limits import OPENED_BYTES_MAX, OPENED_BYTES_MIN, OPENED_FACTOR
-from kwire.metadata.config_types import TopicValues
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.types import TopicValues
 from kwire.replication.throttle import throttled_partitions
 from kwire.storage.config import LogConfig
 from kwire.wire.batches.compression import Codec

@@ -22,7 +22,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.replication.throttle import Throttle
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import Code, KafkaError, StorageFailure, code_of
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.replication.follower import (
     Backoff,
     Reaction,

@@ -25,7 +25,7 @@ from kwire.broker.replication.throttle import Throttle
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.metadata.cluster.partition_changes import directory_of, has_online_directory
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.replication.throttle import ReplicationQuota
 from kwire.types import TopicPartition

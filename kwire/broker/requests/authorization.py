@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kwire.metadata.authorizer_settings import read_authorizer
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
+from kwire.metadata.settings.authorizer import read_authorizer
 
 if TYPE_CHECKING:  # most brokers have no authorizer
     from kwire.security.standard_authorizer import StandardAuthorizer

@@ -18,7 +18,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.watchdog import measured
 from kwire.errors import Code, KafkaError
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.security.principal import Principal
 from kwire.security.quotas import (

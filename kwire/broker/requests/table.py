@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from kwire.broker.requests.response_cache import Caching
-from kwire.metadata.config_types import BrokerValues
+from kwire.metadata.configs.types import BrokerValues
 from kwire.wire.codec import RequestHeader
 
 # ``handler(context, request)``, plain or a coroutine function; gives the response message.

@@ -21,7 +21,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.partitions.validate import LargeBatch
 from kwire.errors import Code, KafkaError
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.features import SHARE_VERSION
 from kwire.metadata.image import MetadataImage
 from kwire.storage.files import FileSlice
@@ -107,7 +107,7 @@ class DeadLetterWriter:
     async def _create(self, name: str) -> None:
         """Create the topic unless it is there. Another broker may create it at the same time."""
         from kwire.metadata.commands.topics import CreateTopics  # noqa: PLC0415 (a start needs none)
-        from kwire.metadata.topics import NewTopic  # noqa: PLC0415 (as above)
+        from kwire.metadata.decisions.topics import NewTopic  # noqa: PLC0415 (as above)
 
         if name in self._image.topics:
             return

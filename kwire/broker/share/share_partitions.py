@@ -33,7 +33,7 @@ from kwire.broker.partitions.watches import Watch
 from kwire.broker.share.dead_letters import DeadLettersRefused, DeadLetterWriter
 from kwire.broker.waits import Patient, Waits
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import Delta
 
 if TYPE_CHECKING:  # loaded with the first share group

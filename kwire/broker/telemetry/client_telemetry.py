@@ -28,7 +28,7 @@ from kwire.broker.telemetry.subscriptions import (
 )
 from kwire.errors import Code, KafkaError
 from kwire.limits import CLIENT_INSTANCES_MAX, CLIENT_METRICS_KEPT_MAX
-from kwire.metadata.configs import ConfigProblem
+from kwire.metadata.configs.definitions import ConfigProblem
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.types import METADATA_TOPIC_ID, ZERO_UUID, Uuid, uuid_text

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from kwire.metadata.configs import client_metrics_keys
+from kwire.metadata.configs.definitions import client_metrics_keys
 from kwire.types import Uuid
 from kwire.wire.batches.crc import crc32c
 

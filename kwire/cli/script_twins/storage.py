@@ -24,10 +24,10 @@ from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.features import OFFLINE, add_offline_commands, parse_level, release_level, release_levels
 from kwire.cli.settings import SettingsError, gather
 from kwire.kafka_release import METADATA_VERSIONS
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.features import KNOWN, METADATA_VERSION, SERVED, bootstrap_levels
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.quorum_rules import is_broker_alone
+from kwire.metadata.settings.quorum_rules import is_broker_alone
 from kwire.storage import checkpoints
 from kwire.storage.os_files import OsFiles
 from kwire.types import random_uuid, uuid_from_text, uuid_text

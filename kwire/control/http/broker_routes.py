@@ -26,7 +26,7 @@ from kwire.control.http.refusals import refused
 from kwire.control.traffic import Traffic
 from kwire.errors import KafkaError
 from kwire.metadata.commands.topics import CreateTopics
-from kwire.metadata.topics import NewTopic
+from kwire.metadata.decisions.topics import NewTopic
 
 
 class BrokerRoutes:

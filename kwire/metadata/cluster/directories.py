@@ -12,7 +12,7 @@ from typing import NamedTuple
 from kwire.errors import Code
 from kwire.metadata.cluster.leadership import lose_replicas
 from kwire.metadata.cluster.partition_changes import PartitionChanges
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode
 from kwire.metadata.image import MetadataImage
 from kwire.types import TopicPartition, Uuid

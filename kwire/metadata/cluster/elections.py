@@ -10,8 +10,8 @@ from typing import Final
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.partition_changes import Election, PartitionChanges
-from kwire.metadata.decision import DONE, Decision, Outcome
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.decisions.decision import DONE, Decision, Outcome
 from kwire.metadata.entities import NO_LEADER
 from kwire.metadata.image import MetadataImage
 from kwire.types import TopicPartition

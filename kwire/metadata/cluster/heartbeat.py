@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.leadership import begin_shutdown, fence, leads, lose_directories, unfence
 from kwire.metadata.cluster.sessions import BrokerSessions
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode
 from kwire.metadata.features import CORDONED_LOG_DIRS
 from kwire.metadata.image import MetadataImage

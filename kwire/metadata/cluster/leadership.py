@@ -11,7 +11,7 @@ from typing import Final
 
 from kwire.limits import METADATA_STEP_RECORDS, METADATA_STEP_VISITS
 from kwire.metadata.cluster.partition_changes import Election, PartitionChanges, directory_of
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import NO_LEADER, BrokerNode, Partition
 from kwire.metadata.image import MetadataImage
 from kwire.types import Uuid

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from kwire.metadata.decision import default_directory, is_active
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.decisions.decision import default_directory, is_active
 from kwire.metadata.entities import (
     DIRECTORY_LOST,
     DIRECTORY_MIGRATING,

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.partition_changes import PartitionChanges
-from kwire.metadata.decision import DONE, Decision, Outcome
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.decisions.decision import DONE, Decision, Outcome
+from kwire.metadata.decisions.placement import check_assignment
 from kwire.metadata.entities import Partition
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.placement import check_assignment
 from kwire.types import TopicPartition
 from kwire.wire.message import Message
 from kwire.wire.messages import PartitionChangeRecord

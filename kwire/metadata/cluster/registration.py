@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.leadership import lose_incarnation, lose_unclean
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode, Endpoint, VersionRange
 from kwire.metadata.image import KRAFT_VERSION, METADATA_VERSION, MetadataImage
 from kwire.types import Uuid, uuid_text

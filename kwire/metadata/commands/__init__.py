@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from kwire.errors import KafkaError
-from kwire.metadata.decision import DONE, Charge, Decision, Outcome
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.decisions.decision import DONE, Charge, Decision, Outcome
 from kwire.metadata.image import MetadataImage
 from kwire.types import Uuid
 from kwire.wire.message import Message

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kwire.metadata.alter_configs import ConfigChange, alter_configs, alter_configs_incrementally
 from kwire.metadata.commands import Command, ControllerState, each
-from kwire.metadata.credentials import QuotaAlteration, alter_client_quotas
-from kwire.metadata.decision import Charge, Decision, Outcome
+from kwire.metadata.decisions.alter_configs import ConfigChange, alter_configs, alter_configs_incrementally
+from kwire.metadata.decisions.credentials import QuotaAlteration, alter_client_quotas
+from kwire.metadata.decisions.decision import Charge, Decision, Outcome
 from kwire.metadata.entities import Resource
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kwire.errors import KafkaError
+from kwire.metadata.cluster.nodes import reserve_producer_ids, unregister_broker, unregister_controller
 from kwire.metadata.commands import Command, ControllerState, each
-from kwire.metadata.decision import Charge, Decision, Outcome
-from kwire.metadata.nodes import reserve_producer_ids, unregister_broker, unregister_controller
-from kwire.metadata.update_features import FeatureUpdate, update_features
+from kwire.metadata.decisions.decision import Charge, Decision, Outcome
+from kwire.metadata.decisions.update_features import FeatureUpdate, update_features
 
 
 @dataclass(frozen=True)

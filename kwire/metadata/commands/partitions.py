@@ -13,7 +13,7 @@ from kwire.metadata.cluster.directories import assign_own_directories
 from kwire.metadata.cluster.elections import bump_leader_epoch, elect_leaders
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
 from kwire.metadata.commands import Command, ControllerState, each
-from kwire.metadata.decision import DONE, Charge, Decision, Outcome
+from kwire.metadata.decisions.decision import DONE, Charge, Decision, Outcome
 from kwire.types import TopicPartition, Uuid
 
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kwire.acls import Acl, AclFilter
-from kwire.metadata.acls import create_acls, delete_acls
 from kwire.metadata.commands import Command, ControllerState
-from kwire.metadata.credentials import ScramDeletion, ScramUpsertion, alter_scram_credentials
-from kwire.metadata.decision import Charge, Decision, Outcome
+from kwire.metadata.decisions.acls import create_acls, delete_acls
+from kwire.metadata.decisions.credentials import ScramDeletion, ScramUpsertion, alter_scram_credentials
+from kwire.metadata.decisions.decision import Charge, Decision, Outcome
 
 
 @dataclass(frozen=True)

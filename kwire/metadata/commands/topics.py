@@ -10,9 +10,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kwire.metadata.commands import Command, ControllerState
-from kwire.metadata.decision import Charge, Decision, Outcome
+from kwire.metadata.decisions.decision import Charge, Decision, Outcome
+from kwire.metadata.decisions.topics import (
+    Created,
+    NewPartitions,
+    NewTopic,
+    create_partitions,
+    create_topics,
+    delete_topics,
+)
 from kwire.metadata.entities import Topic
-from kwire.metadata.topics import Created, NewPartitions, NewTopic, create_partitions, create_topics, delete_topics
 from kwire.types import Uuid
 
 

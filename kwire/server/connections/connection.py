@@ -32,7 +32,7 @@ from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
-from kwire.metadata.sasl_settings import uses_sasl
+from kwire.metadata.settings.sasl import uses_sasl
 from kwire.server.connections.cached_answers import CachedAnswers
 from kwire.server.connections.outgoing import Outgoing, send_through
 from kwire.server.connections.refusals import Ended, PeerGone, discard, encode_refusal

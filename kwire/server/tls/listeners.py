@@ -21,8 +21,8 @@ from kwire.broker.broker import Broker
 from kwire.broker.listener_tls import config_problem, file_states, listener_tls_settings
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError
-from kwire.metadata.config_values import ConfigProblem
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta
 from kwire.security.principal import ANONYMOUS, Principal

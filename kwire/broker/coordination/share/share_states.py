@@ -16,7 +16,7 @@ from kwire.broker.coordination.shard import Waiter
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects
 from kwire.errors import KafkaError, StorageFailure
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.types import SHARE_STATE_TOPIC, uuid_text
 from kwire.wire.batches.compression import Codec
 

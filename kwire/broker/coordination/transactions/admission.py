@@ -25,7 +25,7 @@ from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.types import TopicPartition
 
 if TYPE_CHECKING:  # imported where the node is part of a cluster

@@ -30,7 +30,7 @@ from kwire.coordinators.transaction.commands import AbortOverdue, TransactionCon
 from kwire.coordinators.transaction.coordinator import TransactionCoordinator
 from kwire.coordinators.transaction.transaction import PREPARED
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import NO_LEADER
 from kwire.types import TopicPartition
 

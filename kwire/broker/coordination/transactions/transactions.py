@@ -17,7 +17,7 @@ from kwire.broker.coordination.transactions.producer_ids import ProducerIds
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects, ProducerStamp
 from kwire.errors import Code, KafkaError
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.types import TRANSACTION_TOPIC, TopicPartition
 from kwire.wire.batches.batch import NO_SEQUENCE
 

@@ -12,7 +12,7 @@ import trio
 
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.directories.log_dirs import LogDirs
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta
 from kwire.types import Uuid

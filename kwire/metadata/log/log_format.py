@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import METADATA_STEP_RECORDS
-from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import Record as MetadataRecord
+from kwire.metadata.log.frames import decode_record, encode_record
 from kwire.wire import codec
 from kwire.wire.batches.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
 from kwire.wire.batches.records import Record, build_batch, read_records

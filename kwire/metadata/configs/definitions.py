@@ -2,15 +2,15 @@
 
 Responsible for: the tables, and parsing a value by them.
 
-    configs.tsv        Kafka's configs, read from the official jars: scope, name, type, default, importance, check,
+    kafka_configs.tsv  Kafka's configs, read from the official jars: scope, name, type, default, importance, check,
                        synonyms, dynamic mode, internal
     kwire_configs.tsv  kwire's own broker configs, ``kwire.*``: name, type, default, check, dynamic mode, documentation.
                        To add one, add its row, run ``python tools/write_config_types.py`` and read it as
                        ``configs.broker["kwire.name"]``. A file, --set, an environment variable (KWIRE_NAME) and
                        AlterConfigs (if it is dynamic) set it; ``kwire config`` and DescribeConfigs show it.
 
-Type, check and dynamic mode have the same words in both tables: ``ConfigType``, ``config_values.check_named``, and
-read-only, per-broker or cluster-wide. ``config_support.py`` has how kwire treats a Kafka config, ``effective.py`` the
+Type, check and dynamic mode have the same words in both tables: ``ConfigType``, ``values.check_named``, and
+read-only, per-broker or cluster-wide. ``support.py`` has how kwire treats a Kafka config, ``effective.py`` the
 sources of effective values. Must not depend on: the user's files, images, the running broker.
 
 kwire's defaults for Kafka's configs differ from Kafka's only where those do not fit one machine (``OWN_DEFAULTS``).
@@ -24,7 +24,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from kwire.metadata.config_values import (
+from kwire.metadata.configs.values import (
     Check,
     ConfigProblem,
     ConfigType,
@@ -60,7 +60,7 @@ __all__ = [
 KWIRE_PREFIX = "kwire."
 # Settings that no table has, because Kafka's StandardAuthorizer reads them itself.
 AUTHORIZER_SETTINGS = frozenset({"allow.everyone.if.no.acl.found", "super.users"})
-_KAFKA_TABLE = Path(__file__).with_name("configs.tsv")
+_KAFKA_TABLE = Path(__file__).with_name("kafka_configs.tsv")
 _KWIRE_TABLE = Path(__file__).with_name("kwire_configs.tsv")
 Keys: TypeAlias = "MappingProxyType[str, ConfigKey]"
 Dynamic: TypeAlias = Literal["read-only", "cluster-wide", "per-broker", "-"]

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.decision import DONE, Decision, Outcome
+from kwire.metadata.decisions.decision import DONE, Decision, Outcome
 from kwire.metadata.entities import QuotaEntity, ScramCredential, ScramMechanism
 from kwire.metadata.image import MetadataImage
 from kwire.wire.message import Message

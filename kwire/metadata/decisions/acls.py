@@ -12,9 +12,9 @@ from kwire.acl_hosts import read_network
 from kwire.acls import CLUSTER_NAME, Acl, AclFilter, Operation, PatternType, Permission, ResourceType
 from kwire.errors import Code, KafkaError
 from kwire.kafka_release import METADATA_VERSIONS
-from kwire.metadata.decision import DONE, Decision, Outcome
+from kwire.metadata.decisions.decision import DONE, Decision, Outcome
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.snapshot import acl_record
+from kwire.metadata.log.snapshot import acl_record
 from kwire.types import Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import RemoveAccessControlEntryRecord

@@ -14,12 +14,12 @@ from typing import TypeAlias
 from kwire.errors import Code, KafkaError
 from kwire.limits import PARTITIONS_PER_REQUEST_MAX
 from kwire.metadata.config_rules import check_topic_configs, check_topic_name
-from kwire.metadata.decision import DONE, Charge, Decision, Outcome, default_directory, is_active, no_charge
-from kwire.metadata.effective import Described, EffectiveConfigs
+from kwire.metadata.configs.effective import Described, EffectiveConfigs
+from kwire.metadata.decisions.decision import DONE, Charge, Decision, Outcome, default_directory, is_active, no_charge
+from kwire.metadata.decisions.placement import check_assignment, place
 from kwire.metadata.entities import ResourceType, Topic
 from kwire.metadata.features import DIRECTORIES
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.placement import check_assignment, place
 from kwire.types import METADATA_TOPIC, Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import ConfigRecord, PartitionRecord, RemoveTopicRecord, TopicRecord

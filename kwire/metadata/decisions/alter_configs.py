@@ -18,10 +18,10 @@ from kwire.metadata.config_rules import (
     check_topic_configs,
     check_topic_name,
 )
-from kwire.metadata.config_tables import ConfigTables
-from kwire.metadata.config_values import ConfigType, whole_number
-from kwire.metadata.configs import Keys, client_metrics_keys
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.definitions import Keys, client_metrics_keys
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.tables import ConfigTables
+from kwire.metadata.configs.values import ConfigType, whole_number
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.features import CORDONED_LOG_DIRS
 from kwire.metadata.image import MetadataImage

@@ -1,6 +1,6 @@
 """One line of documentation for each config: its effect in Kafka, and in kwire.
 
-Responsible for: the texts of ``config_docs.tsv``, which are in kwire's own words, and of ``kwire_configs.tsv``. The
+Responsible for: the texts of ``docs.tsv``, which are in kwire's own words, and of ``kwire_configs.tsv``. The
 file is read at first use. Must not depend on: the request.
 """
 
@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
-from kwire.metadata.config_support import Kind, support_of
-from kwire.metadata.configs import broker_keys, split_listener_prefix
+from kwire.metadata.configs.definitions import broker_keys, split_listener_prefix
+from kwire.metadata.configs.support import Kind, support_of
 
 
 def documentation_of(name: str, *, of_broker: bool = False) -> str | None:
@@ -39,5 +39,5 @@ def documentation_of(name: str, *, of_broker: bool = False) -> str | None:
 @cache
 def documentation() -> MappingProxyType[str, str]:
     """Return the texts of Kafka's configs by name. A name that brokers and topics share has one text."""
-    lines = Path(__file__).with_name("config_docs.tsv").read_text("utf-8").splitlines()[1:]
+    lines = Path(__file__).with_name("docs.tsv").read_text("utf-8").splitlines()[1:]
     return MappingProxyType(dict(line.split("\t") for line in lines))

@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER, read_authorizer
-from kwire.metadata.config_values import ConfigProblem, ConfigType, address_counts, value_text
-from kwire.metadata.configs import broker_keys
-from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.listeners import read_listeners
-from kwire.metadata.quorum_rules import SERVED_ROLES, check_controllers, is_broker_alone
-from kwire.metadata.sasl_settings import JWT_VALIDATORS
+from kwire.metadata.configs.definitions import broker_keys
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem, ConfigType, address_counts, value_text
+from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER, read_authorizer
+from kwire.metadata.settings.listeners import read_listeners
+from kwire.metadata.settings.quorum_rules import SERVED_ROLES, check_controllers, is_broker_alone
+from kwire.metadata.settings.sasl import JWT_VALIDATORS
 from kwire.personas import NONE
 
 Rule: TypeAlias = Callable[[EffectiveConfigs], None]

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import Command, ControllerState
-from kwire.metadata.decision import DONE, Charge, Decision, Outcome
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.decisions.decision import DONE, Charge, Decision, Outcome
 from kwire.metadata.image import MetadataImage
 from kwire.types import uuid_text
 from kwire.wire.message import Message

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from kwire.metadata.configs import ConfigProblem
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.definitions import ConfigProblem
+from kwire.metadata.configs.effective import EffectiveConfigs
 
 STANDARD_AUTHORIZER: Final = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 

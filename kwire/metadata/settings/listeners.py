@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from kwire.metadata.config_values import ConfigProblem, value_text
-from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.sasl_settings import read_sasl, uses_sasl
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem, value_text
+from kwire.metadata.settings.sasl import read_sasl, uses_sasl
 
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _ADDRESS: Final = re.compile(r"([^:/]+)://(?:\[([0-9a-zA-Z%.:]+)\]|([0-9a-zA-Z\-_.]*)):([0-9]{1,5})")

@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
-from kwire.metadata.configs import KWIRE_PREFIX, broker_keys, split_listener_prefix
+from kwire.metadata.configs.definitions import KWIRE_PREFIX, broker_keys, split_listener_prefix
 
 
 class Kind(Enum):

@@ -17,8 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from kwire.metadata.config_values import ConfigType, Value, check_named
-from kwire.metadata.configs import (
+from kwire.metadata.configs.definitions import (
     KWIRE_PREFIX,
     OWN_DEFAULTS,
     ConfigKey,
@@ -29,6 +28,7 @@ from kwire.metadata.configs import (
     group_keys,
     topic_keys,
 )
+from kwire.metadata.configs.values import ConfigType, Value, check_named
 from kwire.personas import NONE
 
 AS_RELEASE: Final = "kwire.as.release"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.decision import is_active
+from kwire.metadata.decisions.decision import is_active
 from kwire.metadata.entities import BrokerNode
 from kwire.metadata.image import MetadataImage
 

@@ -1,7 +1,8 @@
 """Config values as text and as Python values: Kafka's types, checks and messages.
 
 Responsible for: how each of Kafka's config types reads and writes text (ConfigDef.parseType, convertToString) and the
-checks that the table in ``configs.tsv`` names. Must not depend on: which configs exist, and where a value came from.
+checks that the table in ``kafka_configs.tsv`` names. Must not depend on: which configs exist, and where a value came
+from.
 
 The messages are exactly Kafka's, because clients and scripts show them and tests compare them. kwire adds the valid
 values in ``ConfigProblem.expected``, for users who start a broker.
@@ -60,7 +61,7 @@ def parse_value(name: str, config_type: ConfigType, text: str | None) -> Value:
         case ConfigType.LIST:
             value = tuple(_LIST_SEPARATOR.split(trimmed)) if trimmed else ()
         case ConfigType.CLASS:
-            value = text  # Java looks up the class untrimmed; config_support.py says whether it is served
+            value = text  # Java looks up the class untrimmed; support.py says whether it is served
         case ConfigType.STRING | ConfigType.PASSWORD:
             pass
     return value

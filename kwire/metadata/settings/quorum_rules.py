@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.metadata.config_values import ConfigProblem, value_text
-from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.listeners import node_listeners
-from kwire.metadata.sasl_settings import read_client_login, uses_sasl
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem, value_text
+from kwire.metadata.settings.listeners import node_listeners
+from kwire.metadata.settings.sasl import read_client_login, uses_sasl
 
 SERVED_ROLES: Final = ({"broker", "controller"}, {"controller"}, {"broker"})
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster import leadership
 from kwire.metadata.cluster.partition_changes import PartitionChanges
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode, Endpoint, ResourceType, VersionRange
 from kwire.metadata.features import DIRECTORIES, supported_features
 from kwire.metadata.image import ELR_VERSION, MetadataImage
-from kwire.metadata.snapshot import broker_record
+from kwire.metadata.log.snapshot import broker_record
 from kwire.personas import persona
 from kwire.types import Uuid
 from kwire.wire.message import Message

@@ -1,4 +1,4 @@
-# Written by tools/write_config_types.py from configs.tsv and kwire_configs.tsv. Do not edit.
+# Written by tools/write_config_types.py from kafka_configs.tsv and kwire_configs.tsv. Do not edit.
 """The type of each config's value, for type checkers: of brokers, topics and groups."""
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from kwire.metadata.entities import ResourceType, Topic
 from kwire.metadata.image import MetadataImage, Record
-from kwire.metadata.snapshot import (
+from kwire.metadata.log.snapshot import (
     acl_record,
     broker_record,
     controller_record,

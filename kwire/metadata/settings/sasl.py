@@ -16,9 +16,9 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from kwire.metadata.config_values import ConfigProblem, Value, value_text
-from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.jaas import JaasError, LoginModule, login_module_text, parse_login_module
+from kwire.metadata.configs.effective import EffectiveConfigs
+from kwire.metadata.configs.values import ConfigProblem, Value, value_text
+from kwire.metadata.settings.jaas import JaasError, LoginModule, login_module_text, parse_login_module
 
 PLAIN: Final = "PLAIN"
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")

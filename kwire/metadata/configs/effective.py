@@ -14,15 +14,21 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
-from kwire.metadata.config_tables import AS_RELEASE, TIMESTAMP_DIFFERENCE, ConfigTables, config_tables
-from kwire.metadata.config_values import ConfigType, Value, value_text
-from kwire.metadata.configs import ConfigKey, Keys, broker_synonyms, client_metrics_keys, split_listener_prefix
+from kwire.metadata.configs.definitions import (
+    ConfigKey,
+    Keys,
+    broker_synonyms,
+    client_metrics_keys,
+    split_listener_prefix,
+)
+from kwire.metadata.configs.tables import AS_RELEASE, TIMESTAMP_DIFFERENCE, ConfigTables, config_tables
+from kwire.metadata.configs.values import ConfigType, Value, value_text
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.personas import NONE
 
 if TYPE_CHECKING:  # not at run time: the types are for mypy, and would cost a millisecond of each start
-    from kwire.metadata.config_types import BrokerValues, GroupValues, TopicValues
+    from kwire.metadata.configs.types import BrokerValues, GroupValues, TopicValues
 
 # A config of groups, and the broker configs with its lowest and highest value.
 GROUP_LIMITS: Final[tuple[tuple[str, str | None, str | None], ...]] = (

@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure, code_of
 from kwire.metadata.image import Record
-from kwire.metadata.log_format import Quorum, RecordReader, SnapshotId, SnapshotReader
+from kwire.metadata.log.log_format import Quorum, RecordReader, SnapshotId, SnapshotReader
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, Uuid
 from kwire.wire.batches.batch import BatchHeader, is_valid_batch, read_batch_header
 from kwire.wire.message import Message

@@ -1,0 +1,1 @@
+"""Configs of topics, brokers and groups: which there are, their values, and which value applies."""

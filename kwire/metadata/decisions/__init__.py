@@ -1,0 +1,1 @@
+"""What commands decide: pure functions from the image to the records that change it."""

@@ -1,0 +1,1 @@
+"""The metadata log: its records and snapshots as bytes, the image as records, and a follower's view."""
