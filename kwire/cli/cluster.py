@@ -1,6 +1,7 @@
 """``kwire cluster``: run several brokers and controllers on this machine, and stop, kill or pause them.
 
-Responsible for: the command line. Must not depend on: how the processes are run (``kwire.testing.local_cluster``).
+Responsible for: the command line. Must not depend on: how the processes are run
+(``kwire.testing.clusters.local_cluster``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from kwire.cli import cluster_messages
 from kwire.cli.cluster_state import data_option, reset, snapshot
 
 if TYPE_CHECKING:
-    from kwire.testing.local_cluster import LocalCluster
+    from kwire.testing.clusters.local_cluster import LocalCluster
 
 _POLL_S: Final = 0.2
 
@@ -112,8 +113,8 @@ def _run(
 ) -> None:
     """``options`` has a value for each option, ``given`` those of the command line; ``control`` is a port."""
     from kwire.cli import forked_node
-    from kwire.testing.local_cluster import LocalCluster
-    from kwire.testing.local_nodes import ClusterError
+    from kwire.testing.clusters.local_cluster import LocalCluster
+    from kwire.testing.clusters.local_nodes import ClusterError
 
     if control is not None:
         _check_control()
@@ -195,8 +196,8 @@ def _pair(text: str, separator: str, option: str, form: str) -> tuple[str, str]:
 
 def _on_cluster(data: Path, call: Callable[[LocalCluster], str]) -> None:
     """Call with the cluster, and print the text that it returns."""
-    from kwire.testing.local_cluster import LocalCluster
-    from kwire.testing.local_nodes import ClusterError
+    from kwire.testing.clusters.local_cluster import LocalCluster
+    from kwire.testing.clusters.local_nodes import ClusterError
 
     try:
         click.echo(call(LocalCluster.open(data.absolute())))

@@ -1,6 +1,6 @@
 """``kwire cluster reset`` and ``kwire cluster snapshot``: the state of all nodes of a cluster on this machine.
 
-Responsible for: these commands. Must not depend on: how the state is kept (``kwire.testing.cluster``).
+Responsible for: these commands. Must not depend on: how the state is kept (``kwire.testing.clusters.cluster``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from kwire.testing.cluster import KafkaCluster
+    from kwire.testing.clusters.cluster import KafkaCluster
 
 _FOLDER: Final = "kwire-cluster"
 
@@ -25,8 +25,8 @@ data_option = click.option(
 def _on_state(data: Path, call: Callable[[KafkaCluster], None], done: str | None = None) -> None:
     """Call with the cluster, then print ``done``."""
     from kwire.control.state import StateError
-    from kwire.testing.cluster import KafkaCluster
-    from kwire.testing.local_nodes import ClusterError
+    from kwire.testing.clusters.cluster import KafkaCluster
+    from kwire.testing.clusters.local_nodes import ClusterError
 
     try:
         call(KafkaCluster.open(data.absolute()))

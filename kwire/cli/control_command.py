@@ -15,8 +15,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from kwire.testing import control_client
-from kwire.testing.control_client import TIMED_OUT, ControlRefused
+from kwire.testing.http import control_client
+from kwire.testing.http.control_client import TIMED_OUT, ControlRefused
 
 _URL: Final = "http://127.0.0.1:9644"
 _NOT_IN_TIME: Final = 3

@@ -321,7 +321,7 @@ class _Control:
 
         from kwire.control.server import control_url, serve_control
         from kwire.server.lifecycle import print_lines
-        from kwire.testing.files import MemoryFiles
+        from kwire.testing.memory.files import MemoryFiles
 
         async def prepare() -> None:
             if self.settings is not None:
@@ -369,7 +369,7 @@ def _run(
 
     files = None
     if memory:
-        from kwire.testing.files import MemoryFiles
+        from kwire.testing.memory.files import MemoryFiles
 
         files = MemoryFiles()
     try:

@@ -1,7 +1,7 @@
 """The bytes of a connection: reading, sending parts, noticing that the peer has closed.
 
 Responsible for: the interface of a byte stream (``Transport``), and the plain TCP socket. Must not depend on: frames,
-requests, listeners. ``tls.transport`` implements it over TLS, ``kwire.testing.transport`` in memory.
+requests, listeners. ``tls.transport`` implements it over TLS, ``kwire.testing.memory.transport`` in memory.
 
 The socket is raw and non-blocking: a call is tried first, and waits only when the kernel returns EAGAIN, which costs a
 quarter of trio's SocketStream. A call that succeeds does not yield to other tasks; the connection measures its turn.

@@ -1,7 +1,7 @@
 """The files that a log uses: the protocols ``Files`` and ``File``, and slices of a file.
 
 Responsible for: the contract of each call, and ``FileSlice``. Must not depend on: the operating system (``os_files``
-and ``kwire.testing.files`` implement the protocols), segments, batches, topics, time.
+and ``kwire.testing.memory.files`` implement the protocols), segments, batches, topics, time.
 
 A ``File`` opens at its first use and may be closed when too many are open; the next use opens it again. A ``FileSlice``
 pins the descriptor it reads from, so a reply in flight can be sent even if the file is closed or deleted. Every failure

@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import KafkaBroker
-    from kwire.testing.cluster import KafkaCluster, kafka_cluster
-    from kwire.testing.cluster_control import ClusterFault
-    from kwire.testing.control_client import ControlRefused
+    from kwire.testing.clusters.cluster import KafkaCluster, kafka_cluster
+    from kwire.testing.clusters.cluster_control import ClusterFault
+    from kwire.testing.clusters.local_cluster import LocalCluster
+    from kwire.testing.clusters.local_nodes import ClusterError
     from kwire.testing.faults import Fault, FaultNeverFired
+    from kwire.testing.http.control_client import ControlRefused
+    from kwire.testing.http.remote import RemoteFault, RemoteKafka
+    from kwire.testing.http.remote_async import AsyncFault, AsyncKafka
     from kwire.testing.kafka_proxy import KafkaProxy, proxy
-    from kwire.testing.local_cluster import LocalCluster
-    from kwire.testing.local_nodes import ClusterError
     from kwire.testing.process import KafkaProcess
-    from kwire.testing.remote import RemoteFault, RemoteKafka
-    from kwire.testing.remote_async import AsyncFault, AsyncKafka
     from kwire.testing.requests import RequestNeverSent
     from kwire.testing.start_errors import BrokerStartError
     from kwire.testing.waiting import NeverHappened
@@ -68,23 +68,9 @@ def __getattr__(name: str) -> Any:
     from kwire import errors
     from kwire.control import conditions, events, recording, seed_error, state
     from kwire.faults import rules
-    from kwire.testing import (
-        arguments,
-        broker,
-        cluster,
-        cluster_control,
-        control_client,
-        faults,
-        kafka_proxy,
-        local_cluster,
-        local_nodes,
-        process,
-        remote,
-        remote_async,
-        requests,
-        start_errors,
-        waiting,
-    )
+    from kwire.testing import arguments, broker, faults, kafka_proxy, process, requests, start_errors, waiting
+    from kwire.testing.clusters import cluster, cluster_control, local_cluster, local_nodes
+    from kwire.testing.http import control_client, remote, remote_async
 
     homes = {
         "ClusterError": local_nodes,

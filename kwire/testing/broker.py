@@ -50,9 +50,9 @@ from kwire.testing.arguments import (
     new_topics,
 )
 from kwire.testing.faults import Faults
-from kwire.testing.files import MemoryFiles
 from kwire.testing.frozen_time import keep_real_time
 from kwire.testing.loop_thread import LoopThread
+from kwire.testing.memory.files import MemoryFiles
 from kwire.testing.requests import Requests
 from kwire.testing.start_errors import start_error
 from kwire.testing.waiting import never_happened

@@ -25,9 +25,9 @@ from kwire.testing.hidden_frames import hide_frames
 
 if TYPE_CHECKING:
     from kwire.testing.broker import KafkaBroker
-    from kwire.testing.cluster import KafkaCluster
+    from kwire.testing.clusters.cluster import KafkaCluster
+    from kwire.testing.http.remote import RemoteKafka
     from kwire.testing.process import KafkaProcess
-    from kwire.testing.remote import RemoteKafka
 
 
 class KafkaFactory(Protocol):
@@ -247,7 +247,7 @@ def _running_cluster(arguments: dict[str, Any]) -> Iterator[KafkaCluster]:
     """A started cluster."""
     with ExitStack() as stack:
         with _one_sentence():
-            from kwire.testing.cluster import kafka_cluster
+            from kwire.testing.clusters.cluster import kafka_cluster
 
             cluster = stack.enter_context(kafka_cluster(**arguments))
         yield cluster
@@ -260,7 +260,7 @@ def _one_sentence() -> Iterator[None]:
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
-    from kwire.testing.local_nodes import ClusterError
+    from kwire.testing.clusters.local_nodes import ClusterError
     from kwire.testing.start_errors import BrokerStartError
 
     try:

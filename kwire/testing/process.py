@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from kwire.testing.arguments import Config, Topics, appears_as, broker_texts, checked_users, new_topics
-from kwire.testing.remote import RemoteKafka
+from kwire.testing.http.remote import RemoteKafka
 from kwire.testing.start_errors import BrokerStartError
 
 _START_S: Final = 60.0

@@ -34,7 +34,7 @@ from kwire.broker.partitions.directories.log_dirs import ForeignDirectory
 from kwire.broker.start import open_broker
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 from kwire.wire.batches.batch import HEADER_BYTES, STAMP_BYTES, is_valid_batch, read_batch_header
 from kwire.wire.batches.records import Record, build_batch, read_records

@@ -22,7 +22,7 @@ from kwire.errors import KafkaError, ProtocolViolation
 from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import NewTopic
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import codec
 from kwire.wire.batches.records import Record, build_batch
 

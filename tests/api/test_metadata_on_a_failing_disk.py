@@ -13,7 +13,7 @@ from test_produce_and_fetch import produce
 from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 
 

@@ -18,7 +18,7 @@ from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
 from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
 from kwire.wire.batches.batch import CRC_POSITION, CRC_START, read_batch_header

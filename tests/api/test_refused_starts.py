@@ -11,7 +11,7 @@ from kwire.broker.start import open_broker
 from kwire.errors import StorageFailure
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.configs.values import ConfigProblem
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 
 LOG = "/kwire/__cluster_metadata-0/00000000000000000000.log"

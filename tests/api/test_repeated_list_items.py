@@ -17,7 +17,7 @@ from peer import Peer, all_apis
 from kwire.broker.start import open_broker
 from kwire.errors import KafkaError, ProtocolViolation
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import codec
 from kwire.wire.batches.records import Record, build_batch
 

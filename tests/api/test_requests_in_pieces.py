@@ -9,7 +9,7 @@ from kwire.api.group_partitions import OFFSETS_AT_ONCE
 from kwire.broker.start import open_broker
 from kwire.errors import Code
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 
 # More than is appended in one turn, and more than is committed by one command.

@@ -30,7 +30,7 @@ from kwire.errors import Code
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import delete_topics
 from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType, update_features
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 
 SPEAKS = pytest.mark.parametrize("speaks", [NEW, OLD], ids=["new", "old"])

@@ -17,7 +17,7 @@ from transactional import NEW, OLD, Producer, batch, committed, latest, produce,
 from kwire.broker.start import open_broker
 from kwire.errors import Code
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 CHANGES = {"append", "write", "rename", "truncate", "remove"}
 SETTINGS = {

@@ -17,7 +17,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.start import open_broker
 from kwire.errors import Code
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 
 SETTINGS = {

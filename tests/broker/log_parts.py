@@ -12,7 +12,7 @@ from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.messages import ConfigRecord, PartitionRecord, TopicRecord

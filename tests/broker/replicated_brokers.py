@@ -13,7 +13,7 @@ from kwire.broker.replication.replication import Replication
 from kwire.broker.start import open_broker
 from kwire.errors import Code
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.messages import (
     AlterPartitionResponse,
     ConfigRecord,

@@ -15,7 +15,7 @@ from kwire.broker.coordination.replay import replay_log
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.storage.log import Log, LogConfig
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 RECORDED = json.loads(gzip.decompress(Path(__file__).with_name("apache_offsets.json.gz").read_bytes()))
 NOW_MS = 1_800_000_000_000

@@ -21,7 +21,7 @@ from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import Created, NewTopic, create_topics, delete_topics
 from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets
 from kwire.storage.segments.segment import file_name
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.batches.compression import Codec

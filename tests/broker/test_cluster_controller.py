@@ -13,7 +13,7 @@ from kwire.metadata.features import SERVED
 from kwire.metadata.log.frames import decode_record
 from kwire.security.operations import Operation, ResourceType
 from kwire.security.principal import Principal
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID
 from kwire.wire import codec, messages
 from kwire.wire.batches.batch import read_batch_header

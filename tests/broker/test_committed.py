@@ -15,7 +15,7 @@ from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import delete_topics
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import FetchRequest, ProduceRequest

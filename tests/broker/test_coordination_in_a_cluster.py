@@ -8,7 +8,7 @@ from transactional import READ_COMMITTED, Producer, seen
 
 from kwire.coordinators.machine import partition_for
 from kwire.errors import Code
-from kwire.testing.memory_cluster import memory_cluster
+from kwire.testing.memory.memory_cluster import memory_cluster
 from kwire.types import OFFSETS_TOPIC, TRANSACTION_TOPIC
 from kwire.wire import messages as m
 

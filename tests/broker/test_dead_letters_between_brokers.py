@@ -5,7 +5,7 @@ import trio
 
 from kwire.coordinators.share.dead_letters import Cause, DeadLetters
 from kwire.errors import Code, KafkaError
-from kwire.testing.memory_cluster import memory_cluster
+from kwire.testing.memory.memory_cluster import memory_cluster
 from kwire.wire import messages as m
 from kwire.wire.batches.records import Record, build_batch, read_records
 

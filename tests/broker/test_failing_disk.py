@@ -11,7 +11,7 @@ from peer import Peer
 from kwire.broker.start import open_broker
 from kwire.errors import StorageFailure
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch
 

@@ -8,7 +8,7 @@ from kwire.cli.script_twins.features import release_levels
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.storage.checkpoints import write_properties
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.types import uuid_text
 from kwire.wire.messages import CreatePartitionsRequest, CreateTopicsRequest, MetadataRequest
 

@@ -36,7 +36,7 @@ from kwire.metadata.log.log_format import (
 )
 from kwire.metadata.log.snapshot import snapshot_records
 from kwire.storage.os_files import OsFiles
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import read_records
 from kwire.wire.messages import (

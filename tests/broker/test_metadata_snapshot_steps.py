@@ -10,7 +10,7 @@ from kwire.metadata.decisions.topics import NewTopic, delete_topics
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.log.log_format import read_snapshot
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.messages import ConfigRecord
 
 PARTITIONS = 2000

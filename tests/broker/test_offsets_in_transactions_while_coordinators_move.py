@@ -11,7 +11,7 @@ from transactional import OLD, Producer
 
 from kwire.broker.outbound.interface import Disconnected
 from kwire.errors import Code
-from kwire.testing.memory_cluster import memory_cluster
+from kwire.testing.memory.memory_cluster import memory_cluster
 from kwire.types import OFFSETS_TOPIC, TRANSACTION_TOPIC
 from kwire.wire import messages as m
 

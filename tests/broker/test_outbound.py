@@ -5,7 +5,7 @@ import trio
 
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Disconnected, NotServed, TimedOut
-from kwire.testing.network import MemoryNetwork
+from kwire.testing.memory.network import MemoryNetwork
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsResponse,

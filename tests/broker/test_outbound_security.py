@@ -29,7 +29,7 @@ from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.server.close_watch import CloseWatch
 from kwire.server.tls.transport import TlsTransport
 from kwire.server.transport import LastReceived
-from kwire.testing.network import MemoryNetwork
+from kwire.testing.memory.network import MemoryNetwork
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsResponse,

@@ -8,7 +8,7 @@ from peer import Peer
 from kwire.broker.start import open_broker
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch

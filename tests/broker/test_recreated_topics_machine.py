@@ -21,7 +21,7 @@ from peer import Peer, cleaner_of
 from kwire.broker.start import open_broker
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import delete_topics
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch, read_records
 from kwire.wire.messages import FindCoordinatorRequest, OffsetCommitRequest, OffsetFetchRequest

@@ -12,7 +12,7 @@ from kwire.limits import LOSSES_KEPT_MAX
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import delete_topics
 from kwire.storage.recovery.losses import Cause, Loss
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch

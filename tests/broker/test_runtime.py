@@ -20,7 +20,7 @@ from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import delete_topics
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.types import OFFSETS_TOPIC, ZERO_UUID
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.compression import Codec

@@ -11,7 +11,7 @@ from kwire.coordinators.share.coordinator import Write
 from kwire.coordinators.share.state import DeliveryState, SharePartitionKey, StateBatch
 from kwire.errors import Code, KafkaError
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import codec
 
 COORDINATOR, HERE = 1, 2

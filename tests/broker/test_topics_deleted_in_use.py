@@ -12,7 +12,7 @@ from kwire.broker.start import open_broker
 from kwire.errors import KafkaError
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.topics import delete_topics
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch
 

@@ -15,7 +15,7 @@ from kwire.broker.start import open_broker
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code
 from kwire.metadata.configs.effective import BrokerSettings
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire import messages as m
 from kwire.wire.batches.batch import read_batch_header

@@ -16,7 +16,7 @@ from kwire.metadata.configs import support as config_support
 from kwire.metadata.configs import tables as config_tables
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.messages import DescribeConfigsRequest, IncrementalAlterConfigsRequest
 
 ROWS = """\

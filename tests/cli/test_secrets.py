@@ -12,7 +12,7 @@ from kwire.cli.settings import SettingsError, gather, show
 from kwire.metadata.configs.definitions import ConfigType, broker_keys
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing import KafkaBroker
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 
 SECRET = "s3cr3t-v4lue"

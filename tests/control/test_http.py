@@ -19,8 +19,8 @@ from kwire.control.server import CannotControl, check_address, serve_control
 from kwire.faults.disk import FaultyFiles
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.lifecycle import open_server
-from kwire.testing.files import MemoryFiles
 from kwire.testing.loop_thread import LoopThread
+from kwire.testing.memory.files import MemoryFiles
 from kwire.testing.start_errors import BrokerStartError
 from kwire.wire import messages as m
 

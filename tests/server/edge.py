@@ -16,7 +16,7 @@ from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
 from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsResponse,

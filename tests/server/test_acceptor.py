@@ -13,7 +13,7 @@ from edge import HEARTBEAT, Client, Edge
 from kwire.server.acceptor import Acceptor, CannotBind, bind
 from kwire.server.bindings import Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 
 OPTIONS = SocketOptions()
 

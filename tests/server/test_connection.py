@@ -11,7 +11,7 @@ from edge import API_VERSIONS, FETCH, HEARTBEAT, METADATA, PRODUCE, Edge
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX
 from kwire.storage.files import FileSlice
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire.messages import FetchResponse, HeartbeatResponse, MetadataResponse
 
 

@@ -11,7 +11,7 @@ from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
 from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 
 # SaslHandshake and SaslAuthenticate are refused before their handlers on a listener without SASL.
 SASL = {17, 36}

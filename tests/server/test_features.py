@@ -5,7 +5,7 @@ from kwire.metadata.commands.nodes import UpdateFeatures
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType
 from kwire.server.lifecycle import open_server
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 SHARE_FETCH = 78
 

@@ -27,8 +27,8 @@ from kwire.server.connections import connection
 from kwire.server.connections.connection import serve_connection
 from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
-from kwire.testing.files import MemoryFiles
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.files import MemoryFiles
+from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
 from kwire.wire.batches.records import Record, build_batch, read_records

@@ -25,8 +25,8 @@ from kwire.server.connections.connection import Connection
 from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.initial_users import store_users
 from kwire.server.listener import Listener
-from kwire.testing.files import MemoryFiles
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.files import MemoryFiles
+from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
 

@@ -18,7 +18,7 @@ from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.settings.start_rules import check_start
 from kwire.server.bindings import read_bindings, read_limits, read_socket_options
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 VECTORS = Path(__file__).parents[1] / "metadata" / "config_vectors.json.gz"
 # Texts of Apache's own tests and documentation, for configs whose accepted values the vectors do not hold.

@@ -24,7 +24,7 @@ from kwire.server.close_watch import CloseWatch
 from kwire.server.lifecycle import open_server
 from kwire.server.listener import Listener
 from kwire.server.tls.listeners import TlsListener
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import codec
 from kwire.wire.messages import ApiVersionsRequest, IncrementalAlterConfigsRequest, MetadataRequest
 

@@ -14,7 +14,7 @@ from kwire.server.close_watch import CloseWatch
 from kwire.server.transport import LastReceived, SocketTransport
 from kwire.storage.files import FileSlice
 from kwire.storage.os_files import OsFiles
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from edge import API_VERSIONS, HEARTBEAT, METADATA, Edge
 
 from kwire.limits import LOOP_HELD_WARNING_MS, TURN_MS
 from kwire.server.connections.turns import TurnQueue
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire.messages import HeartbeatResponse, MetadataResponse
 
 REQUESTS_PER_TURN = 10

@@ -23,7 +23,7 @@ from kwire.storage.compaction.compaction import SLICE_RECORDS, Compaction, clean
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.segments.segment import file_name
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record, build_batch, read_records

@@ -20,7 +20,7 @@ from log_batches import NOW, append, append_marker, marker
 from kwire.storage.compaction.compaction import Compaction, cleanable_part
 from kwire.storage.config import FOREVER, LogConfig
 from kwire.storage.log import Log
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header, read_end_marker
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record, build_batch, read_records

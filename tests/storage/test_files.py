@@ -10,7 +10,7 @@ import pytest
 from kwire.errors import StorageFailure
 from kwire.storage.files import DirectoryInUse
 from kwire.storage.os_files import OsFiles
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 
 @pytest.fixture(params=["disk", "memory"])

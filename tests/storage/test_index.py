@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kwire.storage.segments.index import UNWRITTEN_MAX, AbortedTransaction, OffsetIndex, TimeIndex, TransactionIndex
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 BASE = 1000
 

@@ -11,7 +11,7 @@ from kwire.storage.config import LogConfig
 from kwire.storage.epochs import EpochEnd, EpochStart
 from kwire.storage.log import SNAPSHOT_INTERVAL_BATCHES, Log
 from kwire.storage.os_files import OsFiles
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import is_valid_batch, read_batch_header, stamp
 from kwire.wire.batches.records import read_records
 
@@ -363,7 +363,7 @@ def test_a_flush_that_overtakes_another_syncs_for_both(log, files):
 def test_a_flush_gives_its_descriptors_back_when_one_cannot_be_had(log, files, monkeypatch):
     append(log, batch())
     closed = []
-    monkeypatch.setattr("kwire.testing.files.MemorySyncer.close", lambda _: closed.append(1))
+    monkeypatch.setattr("kwire.testing.memory.files.MemorySyncer.close", lambda _: closed.append(1))
     files.fault = lambda name, path: OSError(errno.EMFILE, "many") if name == "list" else None
     with pytest.raises(StorageFailure):
         log.begin_flush()

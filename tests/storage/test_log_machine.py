@@ -16,7 +16,7 @@ from log_batches import NOW, headers_of, marker
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch, read_records
 

@@ -6,7 +6,7 @@ from log_batches import NOW, append, batch, offsets
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.recovery.losses import Cause
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 PATH = "data/topic-0"
 SIZE = len(batch())

@@ -8,7 +8,7 @@ from kwire.storage.producer_state import Producer, ProducerBatch, ProducerStates
 from kwire.storage.segments.index import AbortedTransaction
 from kwire.storage.segments.segment import AppendedBatch
 from kwire.storage.snapshots import read_snapshot, write_snapshot
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 PATH = "data/topic-0"
 LAST = 2**31 - 1

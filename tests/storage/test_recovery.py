@@ -11,7 +11,7 @@ from log_batches import NOW, append, append_marker, batch, marker, offsets
 from kwire.errors import StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 
 PATH = "data/topic-0"

@@ -7,7 +7,7 @@ from kwire.errors import StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.retention import SEGMENTS_DELETED_AT_ONCE
-from kwire.testing.files import MemoryFiles
+from kwire.testing.memory.files import MemoryFiles
 
 PATH = "data/topic-0"
 SIZE = len(batch())

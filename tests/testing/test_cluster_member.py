@@ -15,7 +15,7 @@ from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.decisions.topics import NewTopic
 from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType
 from kwire.metadata.image import MetadataImage
-from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
+from kwire.testing.memory.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
 from kwire.wire.messages import (
     ApiVersionsRequest,
     CreateTopicsRequest,

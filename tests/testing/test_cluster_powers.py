@@ -13,8 +13,8 @@ from kwire.broker.start import open_broker
 from kwire.errors import Code, StorageFailure
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.replication.leader import RECOVERED, RECOVERING
-from kwire.testing.files import MemoryFiles
-from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
+from kwire.testing.memory.files import MemoryFiles
+from kwire.testing.memory.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
 from kwire.wire.batches.records import Record, build_batch
 from kwire.wire.messages import (
     AlterReplicaLogDirsRequest,

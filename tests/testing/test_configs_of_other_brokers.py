@@ -5,7 +5,7 @@ import pytest
 from kwire.broker import logs
 from kwire.errors import Code, KafkaError
 from kwire.metadata.entities import ResourceType
-from kwire.testing.memory_cluster import CONTROLLER_ID, memory_cluster
+from kwire.testing.memory.memory_cluster import CONTROLLER_ID, memory_cluster
 from kwire.wire.messages import AlterConfigsRequest, IncrementalAlterConfigsRequest
 
 SET = 0

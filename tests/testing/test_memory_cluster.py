@@ -7,8 +7,8 @@ import trio.testing
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.errors import Code
 from kwire.server.connections.connection import serve_connection
-from kwire.testing import memory_cluster as memory_cluster_module
-from kwire.testing.memory_cluster import CONTROLLER_ID, memory_cluster
+from kwire.testing.memory import memory_cluster as memory_cluster_module
+from kwire.testing.memory.memory_cluster import CONTROLLER_ID, memory_cluster
 from kwire.wire.messages import CreateTopicsRequest
 
 

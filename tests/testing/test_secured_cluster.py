@@ -7,7 +7,7 @@ from kwire.acls import Operation, PatternType, Permission, ResourceType
 from kwire.broker.node.member import JoinRefused
 from kwire.errors import Code
 from kwire.security.sasl.client import SaslLogin
-from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryCluster, MemoryNode, memory_cluster
+from kwire.testing.memory.memory_cluster import CONTROLLER_ID, MemoryCluster, MemoryNode, memory_cluster
 from kwire.wire.messages import (
     AllocateProducerIdsRequest,
     BrokerHeartbeatRequest,

@@ -16,9 +16,9 @@ from kwire.cli.client_config import read_properties, security_of
 from kwire.cli.connection import Connection, parse_address
 from kwire.security.tls.development import read_authority
 from kwire.testing import kafka_cluster
-from kwire.testing.local_cluster import LocalCluster
-from kwire.testing.local_nodes import ClusterError
-from kwire.testing.local_requests import answers, ask
+from kwire.testing.clusters.local_cluster import LocalCluster
+from kwire.testing.clusters.local_nodes import ClusterError
+from kwire.testing.clusters.local_requests import answers, ask
 from kwire.wire.messages import CreateTopicsRequest
 
 COMMAND = [sys.executable, "-m", "kwire", "cluster"]

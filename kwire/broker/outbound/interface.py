@@ -68,7 +68,7 @@ class Stream(Protocol):
 
 
 class Dialer(Protocol):
-    """Makes connections: ``sockets.SocketDialer``, ``secured.secured``, and ``kwire.testing.network`` in memory."""
+    """Makes connections: ``sockets.SocketDialer``, ``secured.secured``; in memory ``kwire.testing.memory.network``."""
 
     async def connect(self, address: Address) -> Stream:
         """Connect, with TLS where the dialer is made for it. Raises OSError."""

@@ -28,13 +28,13 @@ from kwire.control.seeds import load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
 from kwire.metadata.decisions.topics import NewTopic
-from kwire.testing import cluster_state
 from kwire.testing.arguments import Config, Topics, broker_texts, checked_users, new_topic, new_topics
-from kwire.testing.cluster_control import ClusterBroker, ClusterFaults, ClusterRequests, spread
-from kwire.testing.local_cluster import LocalCluster
-from kwire.testing.local_nodes import APACHE, KWIRE, ClusterError, ClusterNode
-from kwire.testing.local_requests import ask
-from kwire.testing.node_forker import NodeForker
+from kwire.testing.clusters import cluster_state
+from kwire.testing.clusters.cluster_control import ClusterBroker, ClusterFaults, ClusterRequests, spread
+from kwire.testing.clusters.local_cluster import LocalCluster
+from kwire.testing.clusters.local_nodes import APACHE, KWIRE, ClusterError, ClusterNode
+from kwire.testing.clusters.local_requests import ask
+from kwire.testing.clusters.node_forker import NodeForker
 from kwire.testing.waiting import never_happened
 from kwire.wire.message import Message
 from kwire.wire.messages import CreateTopicsRequest, ElectLeadersRequest, MetadataRequest, MetadataResponse

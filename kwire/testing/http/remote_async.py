@@ -17,7 +17,7 @@ import trio
 
 from kwire.control.conditions import ConditionKeys
 from kwire.faults.rules import RuleFields
-from kwire.testing.remote import RemoteFault, RemoteFaults, RemoteKafka, RemoteRequests
+from kwire.testing.http.remote import RemoteFault, RemoteFaults, RemoteKafka, RemoteRequests
 from kwire.testing.requests import Wanted
 
 T = TypeVar("T")

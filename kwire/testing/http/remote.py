@@ -24,8 +24,8 @@ from kwire.control.seeds import load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
 from kwire.faults.rules import RuleError, RuleFields
-from kwire.testing.control_client import TIMED_OUT, ControlClient, ControlRefused
 from kwire.testing.faults import not_fired
+from kwire.testing.http.control_client import TIMED_OUT, ControlClient, ControlRefused
 from kwire.testing.requests import RequestNeverSent, Wanted
 from kwire.testing.waiting import never_happened
 

@@ -27,7 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from kwire.testing.local_nodes import (
+from kwire.testing.clusters.local_nodes import (
     APACHE,
     BROKER,
     CONTROLLER,
@@ -44,14 +44,22 @@ from kwire.testing.local_nodes import (
     shared_settings,
     write_settings,
 )
-from kwire.testing.local_processes import lock_file, send, spawn_node, spawn_program, state_of, wait_gone, when_started
-from kwire.testing.local_requests import answers, brokers_known, voters_of_the_leader
+from kwire.testing.clusters.local_processes import (
+    lock_file,
+    send,
+    spawn_node,
+    spawn_program,
+    state_of,
+    wait_gone,
+    when_started,
+)
+from kwire.testing.clusters.local_requests import answers, brokers_known, voters_of_the_leader
 
 if TYPE_CHECKING:  # a cluster without them imports neither keys nor certificates
     from ssl import SSLContext
 
-    from kwire.testing.apache_controllers import KafkaHome
-    from kwire.testing.cluster_security import ClusterSecurity
+    from kwire.testing.clusters.apache_controllers import KafkaHome
+    from kwire.testing.clusters.cluster_security import ClusterSecurity
 
 __all__ = ["CONTROLLER_ID", "ClusterError", "ClusterNode", "LocalCluster"]
 
@@ -220,7 +228,7 @@ class LocalCluster:
         """What secures the cluster, None if nothing does."""
         if not self.is_secured:
             return None
-        from kwire.testing.cluster_security import ClusterSecurity
+        from kwire.testing.clusters.cluster_security import ClusterSecurity
 
         return ClusterSecurity(self.folder)
 
@@ -414,7 +422,7 @@ class LocalCluster:
 
     def _spawn(self, node: ClusterNode) -> None:
         if node.kind == APACHE:
-            from kwire.testing.apache_controllers import find_kafka
+            from kwire.testing.clusters.apache_controllers import find_kafka
 
             node.pid = spawn_program(find_kafka(self.kafka_home).command(self._file(node)), self._log(node))
         else:
@@ -488,7 +496,7 @@ class LocalCluster:
 def _kafka(controllers: str, count: int, given: str | os.PathLike[str] | None) -> KafkaHome | None:
     """Find what runs the controllers of Apache Kafka. Raises ClusterError for options that do not fit."""
     if controllers == APACHE:
-        from kwire.testing.apache_controllers import find_kafka
+        from kwire.testing.clusters.apache_controllers import find_kafka
 
         return find_kafka(given)
     if given is not None:

@@ -36,9 +36,9 @@ from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
 from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.listener import Listener
-from kwire.testing.files import MemoryFiles
-from kwire.testing.network import MemoryNetwork
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.files import MemoryFiles
+from kwire.testing.memory.network import MemoryNetwork
+from kwire.testing.memory.transport import MemoryTransport
 
 CONTROLLER_ID: Final = 100
 

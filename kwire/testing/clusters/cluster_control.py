@@ -19,9 +19,9 @@ from typing import Any, Final, Self, TypeAlias, Unpack
 from kwire.control.conditions import ConditionKeys
 from kwire.errors import Code, KafkaError
 from kwire.faults.rules import RuleFields
-from kwire.testing.control_client import TIMED_OUT, ControlRefused
 from kwire.testing.faults import FaultNeverFired, not_fired
-from kwire.testing.remote import RemoteFault, RemoteKafka
+from kwire.testing.http.control_client import TIMED_OUT, ControlRefused
+from kwire.testing.http.remote import RemoteFault, RemoteKafka
 from kwire.testing.requests import RequestNeverSent, Wanted
 
 _POLL_S: Final = 0.02

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kwire.testing.local_cluster import ClusterError
+from kwire.testing.clusters.local_cluster import ClusterError
 
 
 class NodeForker:

@@ -29,8 +29,8 @@ from kwire.storage import checkpoints
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.os_files import OsFiles
-from kwire.testing.local_cluster import LocalCluster
-from kwire.testing.local_nodes import CONTROLLERS
+from kwire.testing.clusters.local_cluster import LocalCluster
+from kwire.testing.clusters.local_nodes import CONTROLLERS
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, uuid_from_text
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.message import Message

@@ -23,7 +23,7 @@ from kwire.broker.outbound.interface import Address
 from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.security.sasl.exchange import ClientExchange
 from kwire.security.sasl.scram_keys import RANDOM_BYTES, random_text
-from kwire.testing.transport import MemoryTransport
+from kwire.testing.memory.transport import MemoryTransport
 
 Handler: TypeAlias = Callable[[MemoryTransport], Awaitable[None]]
 

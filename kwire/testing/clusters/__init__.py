@@ -1,0 +1,1 @@
+"""Clusters of processes on this machine: their nodes, settings, security and state."""

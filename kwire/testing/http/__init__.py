@@ -1,0 +1,1 @@
+"""Brokers in other processes, over their HTTP interface."""

@@ -1,0 +1,1 @@
+"""Files, connections, a network and a cluster in memory."""
