@@ -118,8 +118,8 @@ def seed(client: CommandClient, file: str) -> None:
     The file has topics, configs, users, ACLs and records, or names .jsonl and .csv files with records;
     docs/testing-state.md has the format.
     """
-    from kwire.control.seed_error import SeedError
-    from kwire.control.seeds import load_document, read_seed
+    from kwire.control.seeding.seed_error import SeedError
+    from kwire.control.seeding.seeds import load_document, read_seed
 
     try:
         document = load_document(file)

@@ -1,8 +1,8 @@
 """A node of a cluster as a fork of another process: modules are imported once for all nodes.
 
 Responsible for: the import, the fork, replacing signal handlers, standard streams and the process group in the child,
-and a process that only forks nodes, for ``kwire.testing.clusters.node_forker``. Must not depend on: which nodes there are,
-their settings.
+and a process that only forks nodes, for ``kwire.testing.clusters.node_forker``. Must not depend on: which nodes there
+are, their settings.
 
 ``kwire cluster`` forks its nodes itself. ``python -m kwire.cli.forked_node FOLDER [--temporary] [--control]`` reads a
 line of JSON for each node, answers with the process id, and stops the nodes when its standard input ends.

@@ -18,8 +18,8 @@ import click
 
 from kwire.cli.broker_option import broker_options, client_settings, fail, security_in, servers_of
 from kwire.cli.connection import ClientError, Connection, parse_addresses
-from kwire.control.recording import RecordedRequest, RecordedResponse, RecordingError, read_recording
-from kwire.control.replay import Translation
+from kwire.control.requests.recording import RecordedRequest, RecordedResponse, RecordingError, read_recording
+from kwire.control.requests.replay import Translation
 from kwire.errors import ProtocolViolation
 from kwire.wire.codec import decode_request, decode_response, read_header
 

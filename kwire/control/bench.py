@@ -14,14 +14,15 @@ from typing import Any
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.requests.hooks import HookedServer
-from kwire.control import conditions, contents
+from kwire.control import conditions
 from kwire.control.conditions import read_condition
 from kwire.control.events import Events
 from kwire.control.internal_client import InternalClient
-from kwire.control.recording import Recordings
 from kwire.control.records import Selection, read_topic
-from kwire.control.request_log import RequestLog
-from kwire.control.seeds import Seed
+from kwire.control.requests.recording import Recordings
+from kwire.control.requests.request_log import RequestLog
+from kwire.control.seeding import contents
+from kwire.control.seeding.seeds import Seed
 from kwire.control.state import State
 from kwire.control.views import Views
 from kwire.faults.injector import Injector

@@ -13,7 +13,7 @@ from kwire import __version__
 from kwire.broker.broker import Broker
 from kwire.broker.partitions.partition import Partition
 from kwire.control.internal_client import InternalClient
-from kwire.control.traffic import Traffic
+from kwire.control.requests.traffic import Traffic
 from kwire.errors import Code, KafkaError
 from kwire.kafka_release import RELEASE
 from kwire.metadata.configs.effective import Source

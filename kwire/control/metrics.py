@@ -20,7 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from kwire.broker.broker import Broker
-from kwire.control.traffic import FETCH, PRODUCE, Traffic
+from kwire.control.requests.traffic import FETCH, PRODUCE, Traffic
 from kwire.control.views import Views
 from kwire.server.lifecycle import Server
 from kwire.wire.codec import api_name

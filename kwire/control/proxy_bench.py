@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 from kwire.broker.clock import Clock
 from kwire.broker.requests.hooks import HookedServer
 from kwire.broker.requests.table import Api, ApiTable
-from kwire.control.recording import Recordings
-from kwire.control.request_log import RequestLog
+from kwire.control.requests.recording import Recordings
+from kwire.control.requests.request_log import RequestLog
 from kwire.faults.injector import Injector
 from kwire.faults.reach import check_effect
 from kwire.faults.rules import Rule, RuleError

@@ -24,7 +24,7 @@ from kwire.control.http.app import Control, make_app
 from kwire.control.http.proxy_routes import proxy_routes
 from kwire.control.metrics import Metrics
 from kwire.control.proxy_bench import ProxyBench
-from kwire.control.traffic import Traffic
+from kwire.control.requests.traffic import Traffic
 from kwire.proxy.proxy import Proxy
 from kwire.schemas.address import RegistryAddress
 from kwire.server.acceptor import CannotBind

@@ -10,7 +10,7 @@ from typing import Any
 from kwire.broker.broker import Broker
 from kwire.control.internal_client import InternalClient
 from kwire.control.records import partitions_of
-from kwire.control.traffic import ConnectionCounts, Traffic
+from kwire.control.requests.traffic import ConnectionCounts, Traffic
 from kwire.coordinators.share.state import DeliveryState
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.server.connections.connection import Connection

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kwire.control.conditions import ConditionError
     from kwire.control.events import EventError
-    from kwire.control.recording import RecordingError
-    from kwire.control.seed_error import SeedError
+    from kwire.control.requests.recording import RecordingError
+    from kwire.control.seeding.seed_error import SeedError
     from kwire.control.state import StateError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
@@ -66,7 +66,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
-    from kwire.control import conditions, events, recording, seed_error, state
+    from kwire.control import conditions, events, state
+    from kwire.control.requests import recording
+    from kwire.control.seeding import seed_error
     from kwire.faults import rules
     from kwire.testing import arguments, broker, faults, kafka_proxy, process, requests, start_errors, waiting
     from kwire.testing.clusters import cluster, cluster_control, local_cluster, local_nodes

@@ -22,8 +22,8 @@ from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
 from kwire.control.bench import Bench
 from kwire.control.conditions import ConditionKeys
-from kwire.control.request_log import RequestLog
-from kwire.control.seeds import load_document, read_seed
+from kwire.control.requests.request_log import RequestLog
+from kwire.control.seeding.seeds import load_document, read_seed
 from kwire.control.state import Snapshot, write_trees
 from kwire.errors import KafkaError
 from kwire.faults.disk import FaultyFiles

@@ -256,7 +256,7 @@ def _running_cluster(arguments: dict[str, Any]) -> Iterator[KafkaCluster]:
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """Let invalid arguments fail the test with one sentence, without a traceback."""
-    from kwire.control.seed_error import SeedError
+    from kwire.control.seeding.seed_error import SeedError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 import trio
 
-from kwire.control.request_log import Filter, RequestLog, entry_line
+from kwire.control.requests.request_log import Filter, RequestLog, entry_line
 
 
 class Wanted(TypedDict, total=False):

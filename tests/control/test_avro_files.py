@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from kwire.control.seed_error import SeedError
-from kwire.control.seeds import load_document, read_seed
+from kwire.control.seeding.seed_error import SeedError
+from kwire.control.seeding.seeds import load_document, read_seed
 from kwire.testing import KafkaBroker
 
 fastavro = pytest.importorskip("fastavro")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kwire.control.request_log import ELEMENTS_SHOWN, plain
+from kwire.control.requests.request_log import ELEMENTS_SHOWN, plain
 from kwire.metadata.configs.definitions import broker_keys
 from kwire.wire import messages as m
 

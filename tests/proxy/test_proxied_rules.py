@@ -8,8 +8,8 @@ import trio.testing
 from clusters import Network, answer
 
 from kwire.control.proxy_bench import ProxyBench
-from kwire.control.recording import RecordedRequest, read_recording
-from kwire.control.request_log import Filter
+from kwire.control.requests.recording import RecordedRequest, read_recording
+from kwire.control.requests.request_log import Filter
 from kwire.errors import Code
 from kwire.faults.rules import RuleError, read_rule
 from kwire.wire import codec

@@ -29,7 +29,7 @@ from kwire.control.http.routing import make_routes
 from kwire.control.http.state_routes import StateRoutes
 from kwire.control.http.view_routes import ViewRoutes
 from kwire.control.metrics import Metrics
-from kwire.control.traffic import Traffic
+from kwire.control.requests.traffic import Traffic
 
 
 class Control:

@@ -23,7 +23,7 @@ from kwire.control.broker_views import (
 )
 from kwire.control.http.bodies import BadRequest, number, read_body, refuse_unknown
 from kwire.control.http.refusals import refused
-from kwire.control.traffic import Traffic
+from kwire.control.requests.traffic import Traffic
 from kwire.errors import KafkaError
 from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.decisions.topics import NewTopic

@@ -15,8 +15,8 @@ from starlette.responses import JSONResponse, Response
 from kwire.broker.clock import Clock
 from kwire.control.http.bodies import BadRequest, NotFound, number, read_body, refuse_unknown, text, within
 from kwire.control.http.event_stream import Emitter, EventStream
-from kwire.control.recording import Recorder, RecordingError
-from kwire.control.request_log import Filter, RequestLog, entry_line
+from kwire.control.requests.recording import Recorder, RecordingError
+from kwire.control.requests.request_log import Filter, RequestLog, entry_line
 from kwire.faults.injector import AnyArmed, Injector
 from kwire.faults.rules import RuleError, read_rule
 

@@ -16,8 +16,8 @@ from kwire.control.events import EventError
 from kwire.control.forks import Forks
 from kwire.control.http.bodies import BadRequest, NotFound, read_body, refuse_unknown, text
 from kwire.control.http.refusals import refused
-from kwire.control.seed_error import SeedError
-from kwire.control.seeds import read_seed
+from kwire.control.seeding.seed_error import SeedError
+from kwire.control.seeding.seeds import read_seed
 from kwire.control.state import Snapshot, StateError
 from kwire.errors import KafkaError, StorageFailure
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Unpack
 
 from kwire.control.conditions import ConditionKeys, read_condition
-from kwire.control.seeds import load_document, read_seed
+from kwire.control.seeding.seeds import load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
 from kwire.metadata.decisions.topics import NewTopic

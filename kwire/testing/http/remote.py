@@ -18,9 +18,9 @@ from typing import Any, Self, Unpack
 
 from kwire.control.conditions import ConditionError, ConditionKeys
 from kwire.control.events import EventError
-from kwire.control.recording import RecordingError
-from kwire.control.seed_error import SeedError
-from kwire.control.seeds import load_document, read_seed
+from kwire.control.requests.recording import RecordingError
+from kwire.control.seeding.seed_error import SeedError
+from kwire.control.seeding.seeds import load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
 from kwire.faults.rules import RuleError, RuleFields

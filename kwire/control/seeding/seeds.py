@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from kwire.acls import Acl
-from kwire.control.avro_files import AvroOptions, read_avro, read_options
-from kwire.control.seed_error import SeedError
+from kwire.control.seeding.avro_files import AvroOptions, read_avro, read_options
+from kwire.control.seeding.seed_error import SeedError
 from kwire.errors import KafkaError
 from kwire.metadata.config_rules import check_topic_name
 from kwire.security.acl_text import read_acls

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from kwire.control.seed_error import SeedError
+from kwire.control.seeding.seed_error import SeedError
 from kwire.schemas.json_text import to_json
 
 KEYS: Final = ("schema", "key", "value", "schema_id")

@@ -15,7 +15,7 @@ from kwire.broker.broker import Broker
 from kwire.broker.controller.interface import only
 from kwire.control.internal_client import InternalClient
 from kwire.control.records import partitions_of, read_partition, shown
-from kwire.control.seeds import Seed
+from kwire.control.seeding.seeds import Seed
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.configs import IncrementalAlterConfigs
 from kwire.metadata.commands.security import CreateAcls

@@ -1,0 +1,1 @@
+"""The requests of clients: the request log, counters, recordings and their replay."""
