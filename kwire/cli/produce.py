@@ -26,7 +26,7 @@ from kwire.cli.broker_option import (
 from kwire.cli.connection import CannotConnect, ClientError, NoSuchHost
 from kwire.cli.lines import Line, LineError, LineReader
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
-from kwire.cli.script_twins.console_producer import read_lines
+from kwire.cli.script_twins.clients.console_producer import read_lines
 from kwire.errors import KafkaError
 from kwire.schemas.problems import NotEncoded
 from kwire.wire.batches.compression import Codec

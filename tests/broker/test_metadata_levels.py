@@ -4,7 +4,7 @@ import pytest
 
 from kwire.broker.controller.metadata_format import Identity, format_if_new
 from kwire.broker.start import open_broker
-from kwire.cli.script_twins.features import release_levels
+from kwire.cli.script_twins.cluster.features import release_levels
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.storage.checkpoints import write_properties

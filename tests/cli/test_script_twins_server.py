@@ -11,7 +11,7 @@ from peer import Peer
 from script_runs import Ended
 
 from kwire.broker.start import open_broker
-from kwire.cli.script_twins import server_start, server_stop
+from kwire.cli.script_twins.cluster import server_start, server_stop
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.metadata.entities import ScramMechanism

@@ -4,7 +4,7 @@ import pytest
 from streams_member import StreamsMember
 
 from kwire.cli.admin.streams_groups import StoredTopology, TopologyNode
-from kwire.cli.script_twins.streams_group_tables import topology_text
+from kwire.cli.script_twins.groups.streams_group_tables import topology_text
 
 NAME = "kafka-streams-groups"
 

@@ -18,10 +18,16 @@ from pathlib import Path
 from typing import Final
 
 from kwire.broker.controller.metadata_format import Identity, controller_endpoint, format_if_new
-from kwire.cli.scram_arguments import ScramArgumentError, scram_record
 from kwire.cli.script_twins.arguments import Arguments
+from kwire.cli.script_twins.cluster.features import (
+    OFFLINE,
+    add_offline_commands,
+    parse_level,
+    release_level,
+    release_levels,
+)
+from kwire.cli.script_twins.cluster.scram_arguments import ScramArgumentError, scram_record
 from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.features import OFFLINE, add_offline_commands, parse_level, release_level, release_levels
 from kwire.cli.settings import SettingsError, gather
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.configs.effective import EffectiveConfigs

@@ -14,9 +14,9 @@ from typing import Any, Final
 
 from kwire.cli import kafka_python_clients
 from kwire.cli.script_twins.arguments import Arguments
+from kwire.cli.script_twins.clients.python_clients import Stopped, failure_of, made, stopped_by_signals
 from kwire.cli.script_twins.common import read_config
 from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.python_clients import Stopped, failure_of, made, stopped_by_signals
 
 NAME: Final = "kafka-verifiable-consumer"
 

@@ -15,11 +15,11 @@ from kwire.cli.admin.topics import create_topic, list_topics
 from kwire.cli.client_config import SECURITY_KEYS
 from kwire.cli.connection import ClientError
 from kwire.cli.producer import ALL, Producer, ProducerConfig
+from kwire.cli.script_twins.clients.python_clients import failure_of, made
 from kwire.cli.script_twins.common import cluster_at, read_config
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line
 from kwire.cli.script_twins.options import COMMAND_CONFIG, Option, Parsed, Wrong, parse
-from kwire.cli.script_twins.python_clients import failure_of, made
 from kwire.errors import KafkaError
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record

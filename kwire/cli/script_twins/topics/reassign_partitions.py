@@ -21,7 +21,7 @@ from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_json import read_text
 from kwire.cli.script_twins.java_names import error_line, error_text, hash_order, number_order, partition_order
 from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
-from kwire.cli.script_twins.reassignment_plans import (
+from kwire.cli.script_twins.topics.reassignment_plans import (
     Place,
     Plan,
     Replica,

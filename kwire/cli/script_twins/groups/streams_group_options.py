@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.group_resets import RESET_OPTIONS, RESET_OPTIONS_OF_COMMITTED
+from kwire.cli.script_twins.groups.group_resets import RESET_OPTIONS, RESET_OPTIONS_OF_COMMITTED
 from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 
 NAME: Final = "kafka-streams-groups"

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from kwire.cli import kafka_python_clients
 from kwire.cli.script_twins.arguments import Arguments
+from kwire.cli.script_twins.clients.python_clients import failure_of, made, print_metrics, send, stopped_by_signals
+from kwire.cli.script_twins.clients.throughput import Throttle
 from kwire.cli.script_twins.common import read_config, warn
 from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.python_clients import failure_of, made, print_metrics, send, stopped_by_signals
-from kwire.cli.script_twins.throughput import Throttle
 from kwire.errors import KafkaError
 from kwire.types import uuid_text
 

@@ -20,7 +20,7 @@ from kwire.cli.client_config import SECURITY_KEYS
 from kwire.cli.connection import ClientError, TimedOut
 from kwire.cli.lines import LineError, LineReader
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
-from kwire.cli.script_twins.client_properties import key_values, merged
+from kwire.cli.script_twins.clients.client_properties import key_values, merged
 from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn, warn_unused
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line

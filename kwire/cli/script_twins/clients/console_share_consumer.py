@@ -14,11 +14,11 @@ from typing import Final
 from kwire.cli.client_config import SECURITY_KEYS
 from kwire.cli.connection import ClientError
 from kwire.cli.lines import ConsumedRecord, LineError, LineFormatter
-from kwire.cli.script_twins.client_properties import key_values, merged
+from kwire.cli.script_twins.clients.client_properties import key_values, merged
+from kwire.cli.script_twins.clients.python_clients import Stopped, stopped_by_signals
 from kwire.cli.script_twins.common import cluster_at, read_config, warn, warn_unused
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import BOOTSTRAP, Option, Parsed, Wrong, parse
-from kwire.cli.script_twins.python_clients import Stopped, stopped_by_signals
 from kwire.cli.share_consumer import ACCEPT, REJECT, RELEASE, ShareConsumer, SharedRecord
 from kwire.errors import KafkaError
 

@@ -1,0 +1,1 @@
+"""The scripts for configs, ACLs, tokens and transactions."""

@@ -1,0 +1,1 @@
+"""The scripts for nodes and the cluster: formatting, starting, features, the quorum."""

@@ -1,0 +1,1 @@
+"""The scripts for groups."""

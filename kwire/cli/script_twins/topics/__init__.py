@@ -1,0 +1,1 @@
+"""The scripts for topics and their partitions."""
