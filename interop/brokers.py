@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from interop.jars import CURRENT, ROOT, classpath, need
-from kwire.testing.clusters.local_nodes import free_ports
+from kwire.testing.clusters.nodes import free_ports
 
 # Where kwire's defaults differ from Kafka's; Apache is set to the same.
 ONE_MACHINE = {

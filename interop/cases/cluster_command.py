@@ -20,7 +20,7 @@ from interop.case import Run, case
 from interop.cases.cluster import in_java, in_python
 from interop.jars import CURRENT, ROOT, libs, need
 from kwire.testing.clusters.local_cluster import LocalCluster
-from kwire.testing.clusters.local_requests import leader_of_the_quorum
+from kwire.testing.clusters.requests import leader_of_the_quorum
 
 OLDER, OLDEST = "4.3.1", "4.0.0"
 TOPIC = "t"

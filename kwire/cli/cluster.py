@@ -114,7 +114,7 @@ def _run(
     """``options`` has a value for each option, ``given`` those of the command line; ``control`` is a port."""
     from kwire.cli import forked_node
     from kwire.testing.clusters.local_cluster import LocalCluster
-    from kwire.testing.clusters.local_nodes import ClusterError
+    from kwire.testing.clusters.nodes import ClusterError
 
     if control is not None:
         _check_control()
@@ -197,7 +197,7 @@ def _pair(text: str, separator: str, option: str, form: str) -> tuple[str, str]:
 def _on_cluster(data: Path, call: Callable[[LocalCluster], str]) -> None:
     """Call with the cluster, and print the text that it returns."""
     from kwire.testing.clusters.local_cluster import LocalCluster
-    from kwire.testing.clusters.local_nodes import ClusterError
+    from kwire.testing.clusters.nodes import ClusterError
 
     try:
         click.echo(call(LocalCluster.open(data.absolute())))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from kwire.testing.clusters.local_cluster import LocalCluster
-    from kwire.testing.clusters.local_nodes import ClusterNode
+    from kwire.testing.clusters.nodes import ClusterNode
 
 _TAIL_LINES: Final = 3
 
@@ -86,7 +86,7 @@ def _pids(cluster: LocalCluster) -> dict[int, int]:
 
 
 def _ended(now: LocalCluster, node: ClusterNode, pid: int) -> str:
-    from kwire.testing.clusters.local_processes import exit_code
+    from kwire.testing.clusters.processes import exit_code
 
     # The command that ends a node notes it before, perhaps after ``now`` was read.
     ending = now.open(now.folder).node(node.id).ending

@@ -26,7 +26,7 @@ def _on_state(data: Path, call: Callable[[KafkaCluster], None], done: str | None
     """Call with the cluster, then print ``done``."""
     from kwire.control.state import StateError
     from kwire.testing.clusters.cluster import KafkaCluster
-    from kwire.testing.clusters.local_nodes import ClusterError
+    from kwire.testing.clusters.nodes import ClusterError
 
     try:
         call(KafkaCluster.open(data.absolute()))

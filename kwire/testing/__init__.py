@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import KafkaBroker
     from kwire.testing.clusters.cluster import KafkaCluster, kafka_cluster
-    from kwire.testing.clusters.cluster_control import ClusterFault
+    from kwire.testing.clusters.control import ClusterFault
     from kwire.testing.clusters.local_cluster import LocalCluster
-    from kwire.testing.clusters.local_nodes import ClusterError
+    from kwire.testing.clusters.nodes import ClusterError
     from kwire.testing.faults import Fault, FaultNeverFired
     from kwire.testing.http.control_client import ControlRefused
     from kwire.testing.http.remote import RemoteFault, RemoteKafka
@@ -71,12 +71,12 @@ def __getattr__(name: str) -> Any:
     from kwire.control.seeding import seed_error
     from kwire.faults import rules
     from kwire.testing import arguments, broker, faults, kafka_proxy, process, requests, start_errors, waiting
-    from kwire.testing.clusters import cluster, cluster_control, local_cluster, local_nodes
+    from kwire.testing.clusters import cluster, control, local_cluster, nodes
     from kwire.testing.http import control_client, remote, remote_async
 
     homes = {
-        "ClusterError": local_nodes,
-        "ClusterFault": cluster_control,
+        "ClusterError": nodes,
+        "ClusterFault": control,
         "KafkaCluster": cluster,
         "LocalCluster": local_cluster,
         "kafka_cluster": cluster,

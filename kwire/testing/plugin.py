@@ -260,7 +260,7 @@ def _one_sentence() -> Iterator[None]:
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
-    from kwire.testing.clusters.local_nodes import ClusterError
+    from kwire.testing.clusters.nodes import ClusterError
     from kwire.testing.start_errors import BrokerStartError
 
     try:

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from kwire.testing.clusters.local_nodes import free_ports
+from kwire.testing.clusters.nodes import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = {name: ROOT / "docker" / "cluster" / f"{name}-controller.yml" for name in ("kwire", "apache")}

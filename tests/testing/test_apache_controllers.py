@@ -11,7 +11,7 @@ import pytest
 from kwire.testing import kafka_cluster
 from kwire.testing.clusters.apache_controllers import find_kafka
 from kwire.testing.clusters.local_cluster import LocalCluster
-from kwire.testing.clusters.local_nodes import CONTROLLER_ID, ClusterError, make_nodes
+from kwire.testing.clusters.nodes import CONTROLLER_ID, ClusterError, make_nodes
 
 JAVA = f"""#!/bin/sh
 echo "$@" >> "$CALLS"

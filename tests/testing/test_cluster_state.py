@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaProducer
-from kwire.testing.clusters.nodes import CONTROLLER_ID, ClusterError
-from kwire.testing.clusters.requests import ask
 
 from kwire.testing import FaultNeverFired, NeverHappened, RuleError, StateError, kafka_cluster
 from kwire.testing.clusters import state as cluster_state
 from kwire.testing.clusters.cluster import KafkaCluster
+from kwire.testing.clusters.nodes import CONTROLLER_ID, ClusterError
+from kwire.testing.clusters.requests import ask
 from kwire.wire.messages import MetadataRequest
 
 FAR_S = 30.0

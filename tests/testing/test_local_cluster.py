@@ -13,7 +13,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from kwire.testing import kafka_cluster
 from kwire.testing.clusters.local_cluster import CONTROLLER_ID, ClusterError, LocalCluster
-from kwire.testing.clusters.local_nodes import free_ports
+from kwire.testing.clusters.nodes import free_ports
 
 # A broker that was killed is noticed after seconds.
 SOON_NOTICED = {"broker.session.timeout.ms": 4000, "broker.heartbeat.interval.ms": 500}

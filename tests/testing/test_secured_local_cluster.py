@@ -17,8 +17,8 @@ from kwire.cli.connection import Connection, parse_address
 from kwire.security.tls.development import read_authority
 from kwire.testing import kafka_cluster
 from kwire.testing.clusters.local_cluster import LocalCluster
-from kwire.testing.clusters.local_nodes import ClusterError
-from kwire.testing.clusters.local_requests import answers, ask
+from kwire.testing.clusters.nodes import ClusterError
+from kwire.testing.clusters.requests import answers, ask
 from kwire.wire.messages import CreateTopicsRequest
 
 COMMAND = [sys.executable, "-m", "kwire", "cluster"]

@@ -20,7 +20,7 @@ from typing import Final
 
 from kwire.kafka_release import METADATA_VERSIONS, RELEASE
 from kwire.metadata.features import METADATA_VERSION_SERVED
-from kwire.testing.clusters.local_nodes import ClusterError, ClusterNode
+from kwire.testing.clusters.nodes import ClusterError, ClusterNode
 from kwire.types import random_uuid, uuid_text
 
 _OLDEST: Final = (4, 0)

@@ -29,12 +29,12 @@ from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
 from kwire.metadata.decisions.topics import NewTopic
 from kwire.testing.arguments import Config, Topics, broker_texts, checked_users, new_topic, new_topics
-from kwire.testing.clusters import cluster_state
-from kwire.testing.clusters.cluster_control import ClusterBroker, ClusterFaults, ClusterRequests, spread
+from kwire.testing.clusters import state as cluster_state
+from kwire.testing.clusters.control import ClusterBroker, ClusterFaults, ClusterRequests, spread
 from kwire.testing.clusters.local_cluster import LocalCluster
-from kwire.testing.clusters.local_nodes import APACHE, KWIRE, ClusterError, ClusterNode
-from kwire.testing.clusters.local_requests import ask
 from kwire.testing.clusters.node_forker import NodeForker
+from kwire.testing.clusters.nodes import APACHE, KWIRE, ClusterError, ClusterNode
+from kwire.testing.clusters.requests import ask
 from kwire.testing.waiting import never_happened
 from kwire.wire.message import Message
 from kwire.wire.messages import CreateTopicsRequest, ElectLeadersRequest, MetadataRequest, MetadataResponse
@@ -380,7 +380,7 @@ def kafka_cluster(
 
     On Linux the nodes end when the process that runs the block ends, also when it is killed.
 
-    Raises BrokerConfigError for invalid settings, local_nodes.ClusterError for nodes that do not start, for missing
+    Raises BrokerConfigError for invalid settings, nodes.ClusterError for nodes that do not start, for missing
     Java, and for arguments that the cluster of ``data`` contradicts.
     """
     if brokers is not None and brokers < 1:

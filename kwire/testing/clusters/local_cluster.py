@@ -8,7 +8,7 @@ again. Must not depend on: command lines, a test framework.
       cluster.lock            locked by the process that ends the nodes when it ends: its id
       controller-100/         server.properties, data/, log
       broker-1/, broker-2/    likewise
-      certs/                  of a secured cluster: certificates, and settings of a client (``cluster_security``)
+      certs/                  of a secured cluster: certificates, and settings of a client (``security``)
 
 The processes outlive the object that started them: another object that opens the same folder controls them.
 Controllers are one of kwire, or one or three of Apache Kafka (``apache_controllers``).
@@ -27,7 +27,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
-from kwire.testing.clusters.local_nodes import (
+from kwire.testing.clusters.nodes import (
     APACHE,
     BROKER,
     CONTROLLER,
@@ -44,22 +44,14 @@ from kwire.testing.clusters.local_nodes import (
     shared_settings,
     write_settings,
 )
-from kwire.testing.clusters.local_processes import (
-    lock_file,
-    send,
-    spawn_node,
-    spawn_program,
-    state_of,
-    wait_gone,
-    when_started,
-)
-from kwire.testing.clusters.local_requests import answers, brokers_known, voters_of_the_leader
+from kwire.testing.clusters.processes import lock_file, send, spawn_node, spawn_program, started_at, state_of, wait_gone
+from kwire.testing.clusters.requests import answers, brokers_known, voters_of_the_leader
 
 if TYPE_CHECKING:  # a cluster without them imports neither keys nor certificates
     from ssl import SSLContext
 
     from kwire.testing.clusters.apache_controllers import KafkaHome
-    from kwire.testing.clusters.cluster_security import ClusterSecurity
+    from kwire.testing.clusters.security import ClusterSecurity
 
 __all__ = ["CONTROLLER_ID", "ClusterError", "ClusterNode", "LocalCluster"]
 
@@ -228,7 +220,7 @@ class LocalCluster:
         """What secures the cluster, None if nothing does."""
         if not self.is_secured:
             return None
-        from kwire.testing.clusters.cluster_security import ClusterSecurity
+        from kwire.testing.clusters.security import ClusterSecurity
 
         return ClusterSecurity(self.folder)
 
@@ -428,7 +420,7 @@ class LocalCluster:
         else:
             control = ["--control", f"127.0.0.1:{node.control_port}"] if node.control_port else []
             node.pid = self.spawn(self._file(node), self._log(node), control)
-        node.started_ticks = when_started(node.pid)
+        node.started_ticks = started_at(node.pid)
         node.ending = ""
 
     def _note_ending(self, nodes: Sequence[ClusterNode], ending: str) -> None:

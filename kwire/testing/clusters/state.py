@@ -30,7 +30,7 @@ from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.os_files import OsFiles
 from kwire.testing.clusters.local_cluster import LocalCluster
-from kwire.testing.clusters.local_nodes import CONTROLLERS
+from kwire.testing.clusters.nodes import CONTROLLERS
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, uuid_from_text
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.message import Message

@@ -30,8 +30,8 @@ from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
 from kwire.security.sasl.scram_keys import ITERATIONS_MIN, RANDOM_BYTES, SCRAM_MECHANISMS, random_text, salted_password
 from kwire.security.tls.development import LOCAL_HOSTS, make_authority
 from kwire.testing.client_properties import write_client_properties
-from kwire.testing.clusters.local_nodes import BROKER, CLIENTS, CONTROLLERS, NODES, ClusterError, ClusterNode
-from kwire.testing.clusters.local_requests import ask
+from kwire.testing.clusters.nodes import BROKER, CLIENTS, CONTROLLERS, NODES, ClusterError, ClusterNode
+from kwire.testing.clusters.requests import ask
 from kwire.wire.messages import (
     AlterUserScramCredentialsRequest,
     AlterUserScramCredentialsResponse,

@@ -51,7 +51,7 @@ def state_of(pid: int, started_ticks: int, config: Path) -> str:
     # Another process may have the number by now: ours started at a known time, or has its file of settings in its
     # command line.
     if started_ticks:
-        is_ours = when_started(pid) == started_ticks
+        is_ours = started_at(pid) == started_ticks
         shown = "".join(_stat(pid)[:1])
     else:
         shown = _shown(pid, "stat=,command=")
@@ -68,7 +68,7 @@ def is_there(pid: int) -> bool:
     return not _shown(pid, "stat=").startswith(("Z", "none"))
 
 
-def when_started(pid: int) -> int:
+def started_at(pid: int) -> int:
     """Return when a process started, in ticks since the machine did; 0 without /proc or the process."""
     fields = _stat(pid)
     return int(fields[_STARTED]) if fields else 0
