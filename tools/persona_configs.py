@@ -14,7 +14,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]
 
 from write_configs import TEXTS  # noqa: E402
 
-from kwire.cli.connection import Address, Connection  # noqa: E402
+from kwire.cli.connections.connection import Address, Connection  # noqa: E402
 from kwire.wire import messages as m  # noqa: E402
 
 # By scope and name: type, default, synonyms, whether it is read-only.

@@ -9,9 +9,9 @@ from interop.case import Run, case
 from interop.cases.shares import begin_at_the_start
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin import share_groups as shares
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
-from kwire.cli.share_consumer import REJECT, RELEASE, ShareConsumer, SharedRecord
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
+from kwire.cli.records.share_consumer import REJECT, RELEASE, ShareConsumer, SharedRecord
 from kwire.wire.messages import (
     StreamsGroupDescribeRequest,
     StreamsGroupDescribeResponse,

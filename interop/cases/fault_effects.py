@@ -11,8 +11,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer, ShareConsumer
 from interop.case import Run, Skip, case
 from interop.cases.faults import QUICK, TOPIC, Deliveries, disturbed, java_reads, java_sends, values
 from interop.cases.shares import begin_at_the_start
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
 from kwire.testing import KafkaBroker
 
 LOST = {KafkaError._MSG_TIMED_OUT, KafkaError.KAFKA_STORAGE_ERROR}  # noqa: SLF001 (its public name of the code)

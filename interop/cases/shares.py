@@ -20,8 +20,8 @@ from interop.brokers import Apache, Kwire
 from interop.case import Run, case
 from interop.jars import CURRENT, ROOT, classpath
 from interop.java import CLASSES, compile_sources
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
 from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
 
 SHARES = ("ShareFetch", "ShareGroupHeartbeat")

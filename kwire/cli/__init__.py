@@ -1,1 +1,1 @@
-"""The command line: one file per command, imported late, so that serving does not pay for the others."""
+"""The command line: one module per command, imported late, so that serving does not pay for the others."""

@@ -1,8 +1,8 @@
 """The command ``kwire`` and the table of its sub-commands.
 
-Responsible for: the table of commands, each with a line of help. Must not depend on: single commands. Each is in a
-module of its name, which holds a click command of that name and is imported when it is called: ``kwire serve`` does not
-import the others, and ``kwire --help`` imports none. A command without a module is not listed.
+Responsible for: the table of commands, each with its module and a line of help. Must not depend on: single commands.
+The module holds a click command of that name and is imported when it is called: ``kwire serve`` does not import the
+others, and ``kwire --help`` imports none.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import click
 from kwire import __version__
 
 COMMANDS: Final = {
-    "serve": "Run a broker.",
-    "cluster": "Run several brokers and their controller on this machine.",
-    "run": "Run a command with a broker of its own, such as a test suite.",
-    "proxy": "Run a proxy between clients and any Kafka cluster.",
-    "replay": "Send recorded requests to a broker, and compare its answers.",
-    "config": "Show every setting of a broker, and where its value came from.",
-    "topics": "List, create, describe and delete topics.",
-    "produce": "Write records to a topic, from arguments or standard input.",
-    "consume": "Read records of a topic.",
-    "groups": "List and describe groups of all types, and move their offsets.",
-    "clients": "List connected clients, and the metrics that they push.",
-    "users": "List, add and remove users that log in with SCRAM.",
-    "acls": "List, add and remove ACLs, written as sentences.",
-    "log": "Show what is in the files of a log, without a broker.",
-    "codec": "Show the schema of a message, or decode a captured frame.",
-    "certs": "Make certificates for development.",
-    "ctl": "Control a running broker: faults, clock, requests, state.",
-    "doctor": "Find out why a client cannot connect.",
-    "selfcheck": "Call every API that a broker advertises.",
-    "scripts": "Run the twin of one of Kafka's own scripts.",
+    "serve": ("serving.serve", "Run a broker."),
+    "cluster": ("local_cluster.cluster", "Run several brokers and their controller on this machine."),
+    "run": ("serving.run", "Run a command with a broker of its own, such as a test suite."),
+    "proxy": ("serving.proxy", "Run a proxy between clients and any Kafka cluster."),
+    "replay": ("control.replay", "Send recorded requests to a broker, and compare its answers."),
+    "config": ("serving.config", "Show every setting of a broker, and where its value came from."),
+    "topics": ("resources.topics", "List, create, describe and delete topics."),
+    "produce": ("records.produce", "Write records to a topic, from arguments or standard input."),
+    "consume": ("records.consume", "Read records of a topic."),
+    "groups": ("resources.groups", "List and describe groups of all types, and move their offsets."),
+    "clients": ("control.clients", "List connected clients, and the metrics that they push."),
+    "users": ("resources.users", "List, add and remove users that log in with SCRAM."),
+    "acls": ("resources.acls", "List, add and remove ACLs, written as sentences."),
+    "log": ("dump.log", "Show what is in the files of a log, without a broker."),
+    "codec": ("dump.codec", "Show the schema of a message, or decode a captured frame."),
+    "certs": ("serving.certs", "Make certificates for development."),
+    "ctl": ("control.ctl", "Control a running broker: faults, clock, requests, state."),
+    "doctor": ("diagnosis.doctor", "Find out why a client cannot connect."),
+    "selfcheck": ("diagnosis.selfcheck", "Call every API that a broker advertises."),
+    "scripts": ("scripts", "Run the twin of one of Kafka's own scripts."),
 }
 
 
@@ -45,12 +45,13 @@ class Commands(click.Group):
     """Commands by name, imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
-        return [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}") is not None]
+        return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.list_commands(ctx):
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"kwire.cli.{cmd_name}"), cmd_name)
+        module, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(f"kwire.cli.{module}"), cmd_name)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -68,17 +69,16 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        names = self.list_commands(ctx)
-        if args and args[0] not in names and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             import difflib
 
-            close = difflib.get_close_matches(args[0], names, n=1)
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
             ctx.fail(f"No such command '{args[0]}'." + (f" Did you mean '{close[0]}'?" if close else ""))
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -1,8 +1,8 @@
 """A member of a streams group over a real connection: it joins, takes the tasks that it gets, and leaves."""
 
 from kwire.cli.admin.groups import commit_offsets
-from kwire.cli.client import Cluster, check
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster, check
+from kwire.cli.connections.connection import parse_addresses
 from kwire.wire.messages import StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse
 
 TaskIds = StreamsGroupHeartbeatRequest.TaskIds

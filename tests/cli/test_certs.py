@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from cryptography import x509
 
-from kwire.cli.client_config import read_properties, security_of
-from kwire.cli.connection import Connection, parse_address
+from kwire.cli.connections.client_config import read_properties, security_of
+from kwire.cli.connections.connection import Connection, parse_address
 from kwire.cli.main import main
 from kwire.testing import KafkaBroker
 

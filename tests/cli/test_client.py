@@ -5,9 +5,9 @@ import struct
 import pytest
 from fake_broker import CLOSE, SILENT, fake_broker
 
-from kwire.cli import client as client_module
-from kwire.cli.client import Cluster
-from kwire.cli.connection import (
+from kwire.cli.connections import client as client_module
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import (
     Address,
     CannotConnect,
     Connection,

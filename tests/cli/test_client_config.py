@@ -4,8 +4,8 @@ import pytest
 from fake_broker import CERTIFICATE, fake_broker
 from scramp import ScramMechanism
 
-from kwire.cli.client_config import ConfigError, read_properties, sasl_of, security_of
-from kwire.cli.connection import AuthenticationFailed, Connection, Security, TlsFailed, parse_address
+from kwire.cli.connections.client_config import ConfigError, read_properties, sasl_of, security_of
+from kwire.cli.connections.connection import AuthenticationFailed, Connection, Security, TlsFailed, parse_address
 from kwire.security.sasl.scram_client import ScramRefused
 from kwire.wire.messages import SaslAuthenticateResponse, SaslHandshakeResponse
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from kwire.cli.codec import codec
+from kwire.cli.dump.codec import codec
 from kwire.wire.codec import RequestHeader, encode, encode_request, encode_response
 from kwire.wire.messages import ApiVersionsRequest, MetadataResponse, TopicRecord
 

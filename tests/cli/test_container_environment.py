@@ -2,7 +2,7 @@
 
 import pytest
 
-from kwire.cli.container_environment import read_environment
+from kwire.cli.settings.container_environment import read_environment
 
 
 def settings(**environment):

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from fake_broker import CERTIFICATE, CLOSE, fake_broker
 
-from kwire.cli.connection import PLAINTEXT, Address
-from kwire.cli.diagnosis import LocalEnvironment, examine
+from kwire.cli.connections.connection import PLAINTEXT, Address
+from kwire.cli.diagnosis.diagnosis import LocalEnvironment, examine
 from kwire.cli.main import main
 from kwire.kafka_release import RELEASE
 from kwire.testing import KafkaBroker
@@ -408,7 +408,7 @@ def test_no_brokers_no_controller_and_no_leader():
 def test_zookeepers_port():
     with fake_broker({}, greeting=b"\x00\x00\x00\x00") as broker:
         address = Address("127.0.0.1", broker.port)
-        from kwire.cli import diagnosis
+        from kwire.cli.diagnosis import diagnosis
 
         pretended = diagnosis._connection_failed(Address("127.0.0.1", 2181), PLAINTEXT, _error_of(address), 1.0)
 
@@ -416,7 +416,7 @@ def test_zookeepers_port():
 
 
 def _error_of(address):
-    from kwire.cli.connection import ClientError, Connection
+    from kwire.cli.connections.connection import ClientError, Connection
 
     with pytest.raises(ClientError) as caught:
         Connection(address)

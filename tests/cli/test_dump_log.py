@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from kwire.cli.dump_log import dump_main
-from kwire.cli.log import log
+from kwire.cli.dump.dump_log import dump_main
+from kwire.cli.dump.log import log
 from kwire.wire.batches.records import Record, build_batch
 
 DIRECTORY = Path(__file__).parent / "official_log"

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 from kafka import KafkaConsumer
 
-from kwire.cli.broker_option import asking
-from kwire.cli.groups import reset
+from kwire.cli.connections.broker_option import asking
 from kwire.cli.main import main
+from kwire.cli.resources.groups import reset
 from kwire.wire.messages import (
     ShareGroupHeartbeatRequest,
     ShareGroupHeartbeatResponse,

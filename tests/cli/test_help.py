@@ -53,7 +53,9 @@ def examples_in(text):
 
 
 def test_every_documented_command_exists():
-    assert [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}") is None] == []
+    assert [
+        name for name, (module, _) in COMMANDS.items() if importlib.util.find_spec(f"kwire.cli.{module}") is None
+    ] == []
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from peer import Peer
 
 from kwire.broker.start import open_broker
-from kwire.cli.config import config
-from kwire.cli.settings import SettingsError, gather, show
+from kwire.cli.serving.config import config
+from kwire.cli.settings.settings import SettingsError, gather, show
 from kwire.metadata.configs import definitions as configs
 from kwire.metadata.configs import support as config_support
 from kwire.metadata.configs import tables as config_tables

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kwire.cli.lines import ConsumedRecord, Line, LineError, LineFormatter, LineReader, java_number
+from kwire.cli.records.lines import ConsumedRecord, Line, LineError, LineFormatter, LineReader, java_number
 
 
 def read(line, number=1, **properties):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,13 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from kwire import __version__
-from kwire.cli.config import explanation
 from kwire.cli.main import COMMANDS, main
-from kwire.cli.settings import gather
+from kwire.cli.serving.config import explanation
+from kwire.cli.settings.settings import gather
 from kwire.metadata.configs.definitions import broker_keys, group_keys, topic_keys
 from kwire.metadata.configs.docs import documentation_of
-
-PRESENT = [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}")]
 
 
 @pytest.mark.parametrize("command", ["topics", "groups", "users", "acls"])
@@ -36,18 +33,15 @@ def test_help_lists_the_commands_and_an_example():
     listed = [
         line.split()[0] for line in help_text.split("Commands:")[1].split("Examples:")[0].splitlines() if line.strip()
     ]
-    assert listed == PRESENT
+    assert listed == list(COMMANDS)
     assert "kwire serve" in help_text.split("Examples:")[1]
 
 
-def test_a_command_whose_module_is_missing_is_neither_listed_nor_found(monkeypatch):
-    monkeypatch.setitem(COMMANDS, "teleport", "Go elsewhere.")
-
-    assert "teleport" not in CliRunner().invoke(main, ["--help"]).output
+def test_an_unknown_command_is_refused():
     assert "No such command 'teleport'" in CliRunner().invoke(main, ["teleport"]).output
 
 
-@pytest.mark.parametrize("name", PRESENT)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_each_command_is_what_its_module_says_and_has_help_with_an_example(name):
     command = main.get_command(click.Context(main), name)
 

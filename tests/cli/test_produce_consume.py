@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from kafka import KafkaConsumer
 from official import missing
 
-from kwire.cli import kafka_python_clients
 from kwire.cli.main import main
+from kwire.cli.records import kafka_python_clients
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_line_without_the_separator_is_named(shell):
 
 @pytest.mark.kafka(config={"auto.create.topics.enable": "false", "message.max.bytes": "1000"}, topics={"small": 1})
 def test_records_that_cannot_be_sent_are_reported(kwire, monkeypatch):
-    from kwire.cli import produce
+    from kwire.cli.records import produce
 
     monkeypatch.setattr(produce, "_MAX_BLOCK_MS", 0)
     nowhere = kwire("produce", "nowhere", "a", "b")

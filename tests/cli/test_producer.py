@@ -3,10 +3,11 @@
 import pytest
 from fake_broker import CLOSE, SILENT, fake_broker
 
-from kwire.cli import client, producer
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ConnectionLost, parse_address
-from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
+from kwire.cli.connections import client
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ConnectionLost, parse_address
+from kwire.cli.records import producer
+from kwire.cli.records.producer import NoSuchTopic, Producer, ProducerConfig
 from kwire.errors import Code, KafkaError
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.compression import Codec

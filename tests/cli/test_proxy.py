@@ -12,9 +12,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from kwire.cli.certs import certs
-from kwire.cli.connection import Connection, parse_address
-from kwire.cli.proxy import proxy
+from kwire.cli.connections.connection import Connection, parse_address
+from kwire.cli.serving.certs import certs
+from kwire.cli.serving.proxy import proxy
 from kwire.testing import KafkaBroker
 from kwire.wire.messages import MetadataRequest, MetadataResponse
 

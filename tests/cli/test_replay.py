@@ -4,7 +4,7 @@ import pytest
 from blocking_client import BlockingClient
 from click.testing import CliRunner
 
-from kwire.cli.replay import replay
+from kwire.cli.control.replay import replay
 from kwire.testing import KafkaBroker, RecordingError
 from kwire.wire import messages as m
 from kwire.wire.batches.records import Record, build_batch

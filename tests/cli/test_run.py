@@ -26,8 +26,8 @@ def run(*arguments, **options):
 SHOW_TOPICS = """
 import os
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
 assert os.environ["KWIRE_BOOTSTRAP"] == os.environ["KAFKA_BOOTSTRAP_SERVERS"]
 with Cluster(parse_addresses(os.environ["KAFKA_BOOTSTRAP_SERVERS"])) as cluster:
     print(sorted((name, len(topic.partitions)) for name, topic in list_topics(cluster).items()))

@@ -8,7 +8,7 @@ from peer import Peer
 
 from kwire.broker.start import open_broker
 from kwire.cli.main import main
-from kwire.cli.settings import SettingsError, gather, show
+from kwire.cli.settings.settings import SettingsError, gather, show
 from kwire.metadata.configs.definitions import ConfigType, broker_keys
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing import KafkaBroker

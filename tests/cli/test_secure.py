@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from test_serve import first_line, refused, serving, stop
 
-from kwire.cli.client_config import read_properties, security_of
-from kwire.cli.connection import Connection, parse_address
+from kwire.cli.connections.client_config import read_properties, security_of
+from kwire.cli.connections.connection import Connection, parse_address
 from kwire.cli.main import main
 from kwire.security.tls.development import LOCAL_HOSTS, read_authority
 

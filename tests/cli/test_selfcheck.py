@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from fake_broker import CLOSE, SILENT, fake_broker
 from kafka import KafkaAdminClient
 
+from kwire.cli.diagnosis.probe_requests import _BODIES, probe_request
 from kwire.cli.main import main
-from kwire.cli.probe_requests import _BODIES, probe_request
 from kwire.wire import codec, spec
 from kwire.wire.messages import DescribeClusterResponse, HeartbeatResponse
 

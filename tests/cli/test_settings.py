@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kwire.cli.settings import LISTENERS, LOG_DIRS, Setting, SettingsError, gather, show
+from kwire.cli.settings.settings import LISTENERS, LOG_DIRS, Setting, SettingsError, gather, show
 
 MAP = "listener.security.protocol.map=INSIDE:PLAINTEXT,OUT:PLAINTEXT,PLAINTEXT:PLAINTEXT"
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from test_http import Running
 
-from kwire.cli.ctl import ctl
+from kwire.cli.control.ctl import ctl
 from kwire.control.conditions import ConditionKeys
 from kwire.control.events import EVENTS
 from kwire.faults.rules import RuleFields
@@ -94,7 +94,7 @@ def test_requests_are_lines_on_a_terminal_and_json_with_the_option(control, monk
     control.heartbeat("seen")
     arguments = ["--url", f"http://127.0.0.1:{control.port}", "requests", "--group", "seen", "--last", "1"]
     piped = CliRunner().invoke(ctl, arguments).stdout
-    monkeypatch.setattr("kwire.cli.ctl.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("kwire.cli.control.ctl.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
     (line,) = CliRunner().invoke(ctl, arguments).stdout.splitlines()
     assert re.search(r"Heartbeat v\d+ \(group seen\): answered", line)
     assert CliRunner().invoke(ctl, [*arguments, "--json"]).stdout == piped

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 from test_http import Running
 
-from kwire.cli.ctl import ctl
+from kwire.cli.control.ctl import ctl
 from kwire.wire import codec
 from kwire.wire import messages as m
 from kwire.wire.batches.records import Record, build_batch

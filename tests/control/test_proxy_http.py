@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from kwire.broker.clock import Clock
 from kwire.broker.outbound.interface import Address
-from kwire.cli.connection import Connection, parse_address
-from kwire.cli.ctl import ctl
+from kwire.cli.connections.connection import Connection, parse_address
+from kwire.cli.control.ctl import ctl
 from kwire.control.http.openapi import OF_A_PROXY
 from kwire.control.http.proxy_routes import proxy_routes
 from kwire.control.proxy_bench import ProxyBench

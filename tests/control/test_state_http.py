@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 from test_http import Running
 
-from kwire.cli.ctl import ctl
+from kwire.cli.control.ctl import ctl
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from kwire.broker.partitions.partition import Role
-from kwire.cli.ctl import ctl
+from kwire.cli.control.ctl import ctl
 from kwire.testing import ConditionError, KafkaBroker, KafkaError, KafkaProcess, NeverHappened
 from kwire.wire import messages as m
 

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from kwire.broker.start import open_broker
-from kwire.cli.settings import SettingsError, gather
+from kwire.cli.settings.settings import SettingsError, gather
 from kwire.errors import StorageFailure
 from kwire.metadata.configs.definitions import ConfigProblem, broker_keys
 from kwire.metadata.configs.effective import EffectiveConfigs

@@ -4,8 +4,8 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
 from kwire.errors import Code
 from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker, KafkaError
 

@@ -8,7 +8,7 @@ import ssl
 
 import pytest
 
-from kwire.cli.connection import Connection, Security, parse_address
+from kwire.cli.connections.connection import Connection, Security, parse_address
 from kwire.errors import Code
 from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.testing import BrokerStartError, FaultNeverFired, KafkaBroker, RequestNeverSent, proxy

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kwire.cli.connection import Connection, parse_address
+from kwire.cli.connections.connection import Connection, parse_address
 from kwire.errors import Code
 from kwire.metadata.configs.definitions import broker_keys
 from kwire.personas import names, persona

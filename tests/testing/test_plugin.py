@@ -38,8 +38,8 @@ FROZEN = """
 import pytest
 from freezegun import freeze_time
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
 from kwire.testing import KafkaBroker
 
 def topics(kafka):
@@ -149,8 +149,8 @@ def test_the_report_of_a_failed_test_shows_requests_and_armed_rules(tmp_path):
         """
 import pytest
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
 
 @pytest.mark.kafka(topics={"orders": 2})
 def test_fails(kafka):

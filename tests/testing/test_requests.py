@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import parse_addresses
 from kwire.testing import RequestNeverSent
 
 

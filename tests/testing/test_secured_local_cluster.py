@@ -12,8 +12,8 @@ from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
 
-from kwire.cli.client_config import read_properties, security_of
-from kwire.cli.connection import Connection, parse_address
+from kwire.cli.connections.client_config import read_properties, security_of
+from kwire.cli.connections.connection import Connection, parse_address
 from kwire.security.tls.development import read_authority
 from kwire.testing import kafka_cluster
 from kwire.testing.clusters.local_cluster import LocalCluster

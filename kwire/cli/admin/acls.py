@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kwire.acls import Acl, AclFilter, Operation, PatternType, Permission, ResourceType
-from kwire.cli.client import Cluster, check
+from kwire.cli.connections.client import Cluster, check
 from kwire.wire.messages import (
     CreateAclsRequest,
     CreateAclsResponse,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from kwire.cli.client import Cluster, check
-from kwire.cli.connection import Connection
+from kwire.cli.connections.client import Cluster, check
+from kwire.cli.connections.connection import Connection
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import (
     AlterClientQuotasRequest,

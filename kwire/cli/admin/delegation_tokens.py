@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kwire.cli.client import Cluster, check
+from kwire.cli.connections.client import Cluster, check
 from kwire.wire.messages import (
     CreateDelegationTokenRequest,
     CreateDelegationTokenResponse,

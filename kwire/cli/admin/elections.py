@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kwire.cli.client import Cluster, check
+from kwire.cli.connections.client import Cluster, check
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import ElectLeadersRequest, ElectLeadersResponse
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Final
 
 from kwire.cli.admin.topics import leaders
-from kwire.cli.client import Cluster
-from kwire.cli.connection import NotServed
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import NotServed
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import ListOffsetsRequest, ListOffsetsResponse
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from kwire.cli.admin.groups import GroupDescription, Member, describe_group
-from kwire.cli.client import Cluster, check
-from kwire.cli.connection import NotServed
+from kwire.cli.connections.client import Cluster, check
+from kwire.cli.connections.connection import NotServed
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid, uuid_text
 from kwire.wire.messages import (

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 from kwire.cli.admin.groups import GroupDescription, Member, Subtopology, Tasks
 from kwire.cli.admin.share_groups import describe_group_of_any_kind as describe_other_group
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster, check
-from kwire.cli.connection import NotServed
+from kwire.cli.connections.client import Cluster, check
+from kwire.cli.connections.connection import NotServed
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import StreamsGroupDescribeRequest, StreamsGroupDescribeResponse
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from kwire.cli.client import Cluster, check
-from kwire.cli.connection import NotServed
+from kwire.cli.connections.client import Cluster, check
+from kwire.cli.connections.connection import NotServed
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
 from kwire.wire.messages import (

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from kwire.cli.admin.topics import leaders
-from kwire.cli.client import TRANSACTION, TRANSIENT_ERRORS, Cluster, check
+from kwire.cli.connections.client import TRANSACTION, TRANSIENT_ERRORS, Cluster, check
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import (
     DescribeProducersRequest,

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
-from kwire.cli.client import Cluster
-from kwire.cli.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
-from kwire.cli.connection import (
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
+from kwire.cli.connections.connection import (
     Address,
     CannotConnect,
     ClientError,

@@ -1,7 +1,7 @@
 """Nodes of a cluster as forks of one process, which imports for all of them and ends them when this process has ended.
 
-Responsible for: starting that process (``kwire.cli.forked_node``) and asking it for nodes. Must not depend on: which
-nodes there are, their settings.
+Responsible for: starting that process (``kwire.cli.local_cluster.forked_node``) and asking it for nodes. Must not
+depend on: which nodes there are, their settings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class NodeForker:
     def __init__(self, folder: Path, *, temporary: bool, with_control: bool) -> None:
         options = ["--temporary"] if temporary else []
         options += ["--control"] if with_control else []
-        self._command = [sys.executable, "-m", "kwire.cli.forked_node", str(folder), *options]
+        self._command = [sys.executable, "-m", "kwire.cli.local_cluster.forked_node", str(folder), *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod

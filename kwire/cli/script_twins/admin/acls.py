@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from kwire.acls import CLUSTER_NAME, Acl, AclFilter, Operation, PatternType, Permission, ResourceType
 from kwire.cli.admin import acls as admin
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line

@@ -18,8 +18,8 @@ from kwire.cli.admin.configs import (
     describe_configs,
     list_config_resources,
 )
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, TimedOut
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, TimedOut
 from kwire.cli.script_twins.common import open_cluster, timed_out
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text, hash_order

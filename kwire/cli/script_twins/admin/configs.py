@@ -15,8 +15,8 @@ from kwire.cli.admin import configs as admin
 from kwire.cli.admin.configs import ResourceType
 from kwire.cli.admin.groups import list_groups
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, NotServed
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, NotServed
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, read_config
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line, hash_order
@@ -294,7 +294,7 @@ def _quota_entity(entity: Mapping[str, str | None]) -> str:
 
 
 def _double(number: float) -> str:
-    from kwire.cli.lines import java_number
+    from kwire.cli.records.lines import java_number
 
     return java_number(number, double=True)
 

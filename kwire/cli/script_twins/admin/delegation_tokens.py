@@ -18,8 +18,8 @@ from kwire.cli.admin.delegation_tokens import (
     expire_token,
     renew_token,
 )
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
 from kwire.cli.script_twins.date_format import formatted
 from kwire.cli.script_twins.exits import Failure

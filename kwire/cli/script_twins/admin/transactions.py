@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 from kwire.cli.admin import transactions as admin
 from kwire.cli.admin.topics import describe_topics, list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, TimedOut
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, TimedOut
 from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.common import cluster_at, read_config, timed_out
 from kwire.cli.script_twins.exits import Failure

@@ -1,7 +1,7 @@
 """kafka-console-consumer: print the records of topics.
 
 Responsible for: the flags of the official script, the begin and the end of reading. Must not depend on: groups and
-fetching (kafka-python does), the format of records (``kwire.cli.lines``).
+fetching (kafka-python does), the format of records (``kwire.cli.records.lines``).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from kwire.cli import kafka_python_clients
-from kwire.cli.client_config import SECURITY_KEYS, ConfigError
-from kwire.cli.connection import CannotConnect, ClientError, ConnectionLost
-from kwire.cli.lines import ConsumedRecord, LineError, LineFormatter
+from kwire.cli.connections.client_config import SECURITY_KEYS, ConfigError
+from kwire.cli.connections.connection import CannotConnect, ClientError, ConnectionLost
+from kwire.cli.records import kafka_python_clients
+from kwire.cli.records.lines import ConsumedRecord, LineError, LineFormatter
 from kwire.cli.script_twins.clients.client_properties import key_values, merged
 from kwire.cli.script_twins.clients.coordinator_formatters import COORDINATOR_FORMATTERS, CoordinatorFormatter
 from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn

@@ -16,10 +16,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from kwire.cli.client_config import SECURITY_KEYS
-from kwire.cli.connection import ClientError, TimedOut
-from kwire.cli.lines import LineError, LineReader
-from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
+from kwire.cli.connections.client_config import SECURITY_KEYS
+from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.records.lines import LineError, LineReader
+from kwire.cli.records.producer import NoSuchTopic, Producer, ProducerConfig
 from kwire.cli.script_twins.clients.client_properties import key_values, merged
 from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn, warn_unused
 from kwire.cli.script_twins.exits import Failure

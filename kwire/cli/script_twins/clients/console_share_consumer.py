@@ -1,7 +1,7 @@
 """kafka-console-share-consumer: print the records that a share group gets.
 
 Responsible for: the flags of the official script, and acknowledging printed records. Must not depend on: share sessions
-(``kwire.cli.share_consumer``), the format of records (``kwire.cli.lines``).
+(``kwire.cli.records.share_consumer``), the format of records (``kwire.cli.records.lines``).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.cli.client_config import SECURITY_KEYS
-from kwire.cli.connection import ClientError
-from kwire.cli.lines import ConsumedRecord, LineError, LineFormatter
+from kwire.cli.connections.client_config import SECURITY_KEYS
+from kwire.cli.connections.connection import ClientError
+from kwire.cli.records.lines import ConsumedRecord, LineError, LineFormatter
+from kwire.cli.records.share_consumer import ACCEPT, REJECT, RELEASE, ShareConsumer, SharedRecord
 from kwire.cli.script_twins.clients.client_properties import key_values, merged
 from kwire.cli.script_twins.clients.python_clients import Stopped, stopped_by_signals
 from kwire.cli.script_twins.common import cluster_at, read_config, warn, warn_unused
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import BOOTSTRAP, Option, Parsed, Wrong, parse
-from kwire.cli.share_consumer import ACCEPT, REJECT, RELEASE, ShareConsumer, SharedRecord
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-console-share-consumer"

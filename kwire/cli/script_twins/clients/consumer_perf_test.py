@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from kwire.cli import kafka_python_clients
+from kwire.cli.records import kafka_python_clients
 from kwire.cli.script_twins.clients.client_properties import key_values
 from kwire.cli.script_twins.clients.python_clients import Stopped, made, print_metrics, stopped_by_signals
 from kwire.cli.script_twins.common import read_config

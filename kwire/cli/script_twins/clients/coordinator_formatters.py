@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from kwire.cli.dump_decoders import name_transaction_state
-from kwire.cli.lines import ConsumedRecord
+from kwire.cli.dump.dump_decoders import name_transaction_state
+from kwire.cli.records.lines import ConsumedRecord
 from kwire.errors import ProtocolViolation
 from kwire.wire.codec import coordinator_classes, decode, to_json
 

@@ -10,11 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
-from kwire.cli import kafka_python_clients
 from kwire.cli.admin.topics import create_topic, list_topics
-from kwire.cli.client_config import SECURITY_KEYS
-from kwire.cli.connection import ClientError
-from kwire.cli.producer import ALL, Producer, ProducerConfig
+from kwire.cli.connections.client_config import SECURITY_KEYS
+from kwire.cli.connections.connection import ClientError
+from kwire.cli.records import kafka_python_clients
+from kwire.cli.records.producer import ALL, Producer, ProducerConfig
 from kwire.cli.script_twins.clients.python_clients import failure_of, made
 from kwire.cli.script_twins.common import cluster_at, read_config
 from kwire.cli.script_twins.exits import Failure

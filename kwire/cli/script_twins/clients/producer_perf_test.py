@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kwire.cli import kafka_python_clients
+from kwire.cli.records import kafka_python_clients
 from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.clients.python_clients import failure_of, made, print_metrics, send, stopped_by_signals
 from kwire.cli.script_twins.clients.throughput import Throttle

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from kwire.cli import kafka_python_clients
-from kwire.cli.client_config import ConfigError
+from kwire.cli.connections.client_config import ConfigError
+from kwire.cli.records import kafka_python_clients
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text, exception_class
 from kwire.errors import Code, KafkaError

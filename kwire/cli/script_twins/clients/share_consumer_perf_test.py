@@ -1,7 +1,7 @@
 """kafka-share-consumer-perf-test: read records as members of a share group, and print the throughput.
 
 Responsible for: the options, the statistics and the output of the official script. Must not depend on: share sessions
-(``kwire.cli.share_consumer``).
+(``kwire.cli.records.share_consumer``).
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kwire.cli.client_config import SECURITY_KEYS
-from kwire.cli.connection import ClientError
+from kwire.cli.connections.client_config import SECURITY_KEYS
+from kwire.cli.connections.connection import ClientError
+from kwire.cli.records.share_consumer import ShareConsumer
 from kwire.cli.script_twins.clients.client_properties import key_values
 from kwire.cli.script_twins.clients.python_clients import Stopped, print_metrics, stopped_by_signals
 from kwire.cli.script_twins.common import cluster_at, read_config, warn_unused
 from kwire.cli.script_twins.date_format import formatted
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import BOOTSTRAP, Option, Parsed, Wrong, parse
-from kwire.cli.share_consumer import ShareConsumer
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-share-consumer-perf-test"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-from kwire.cli import kafka_python_clients
+from kwire.cli.records import kafka_python_clients
 from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.clients.python_clients import failure_of, made, send, stopped_by_signals
 from kwire.cli.script_twins.clients.throughput import Throttle

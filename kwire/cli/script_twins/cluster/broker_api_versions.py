@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.cli.client import Node
-from kwire.cli.connection import ClientError, Connection
+from kwire.cli.connections.client import Node
+from kwire.cli.connections.connection import ClientError, Connection
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, parse

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from kwire.cli.admin import cluster as admin
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError
 from kwire.cli.script_twins.arguments import Arguments, add_servers
 from kwire.cli.script_twins.common import cluster_at, read_config
 from kwire.cli.script_twins.exits import Failure

@@ -28,7 +28,7 @@ from kwire.cli.script_twins.cluster.features import (
 )
 from kwire.cli.script_twins.cluster.scram_arguments import ScramArgumentError, scram_record
 from kwire.cli.script_twins.exits import Failure
-from kwire.cli.settings import SettingsError, gather
+from kwire.cli.settings.settings import SettingsError, gather
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.features import KNOWN, METADATA_VERSION, SERVED, bootstrap_levels

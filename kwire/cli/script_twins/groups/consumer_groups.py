@@ -13,8 +13,8 @@ from typing import Final
 
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin import offsets as admin_offsets
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, TimedOut
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, TimedOut
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out, warn
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.groups import group_resets as resets

@@ -18,7 +18,7 @@ from typing import Final
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import TopicDescription, describe_topics
-from kwire.cli.client import Cluster
+from kwire.cli.connections.client import Cluster
 from kwire.cli.script_twins.common import warn
 from kwire.cli.script_twins.java_names import partition_order
 from kwire.cli.script_twins.options import Option, Parsed, Wrong

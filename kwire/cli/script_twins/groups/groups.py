@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from kwire.cli.admin.groups import ListedGroup, list_groups
-from kwire.cli.connection import ClientError, TimedOut
+from kwire.cli.connections.connection import ClientError, TimedOut
 from kwire.cli.script_twins.common import open_cluster, timed_out
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text, hash_order

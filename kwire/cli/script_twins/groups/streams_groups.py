@@ -17,8 +17,8 @@ from typing import Final
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin import streams_groups as streams
 from kwire.cli.admin import topics as admin_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, NotServed, TimedOut
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, NotServed, TimedOut
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out
 from kwire.cli.script_twins.groups import group_resets as resets
 from kwire.cli.script_twins.groups import group_tables as tables

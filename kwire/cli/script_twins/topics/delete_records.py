@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kwire.cli.admin.topics import delete_records
-from kwire.cli.connection import ClientError
+from kwire.cli.connections.connection import ClientError
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line, partition_order

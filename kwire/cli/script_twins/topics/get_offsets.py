@@ -12,7 +12,7 @@ from typing import Final
 
 from kwire.cli.admin import offsets as admin
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.connection import ClientError, TimedOut, parse_addresses
+from kwire.cli.connections.connection import ClientError, TimedOut, parse_addresses
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out, warn
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from kwire.cli.admin.elections import elect_leaders
-from kwire.cli.connection import ClientError, TimedOut
+from kwire.cli.connections.connection import ClientError, TimedOut
 from kwire.cli.script_twins.common import ADMIN_KEYS, cluster_at, config_of, warn_unused
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_json import JsonFieldError, array, field, integer, read_text, string

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kwire.cli.admin.cluster import LogDir, log_dirs
-from kwire.cli.connection import ClientError
+from kwire.cli.connections.connection import ClientError
 from kwire.cli.script_twins.common import numbers, open_cluster
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text, exception_class, partition_order

@@ -14,8 +14,8 @@ from kwire.cli.admin.cluster import CONTROLLERS, describe_cluster, log_dirs
 from kwire.cli.admin.cluster import Replica as LoggedReplica
 from kwire.cli.admin.configs import ResourceType, alter_configs
 from kwire.cli.admin.topics import TopicDescription, describe_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, TimedOut
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, TimedOut
 from kwire.cli.script_twins.common import numbers, open_cluster, timed_out
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_json import read_text

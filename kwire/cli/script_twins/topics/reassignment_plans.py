@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
-from kwire.cli.client import Node
+from kwire.cli.connections.client import Node
 from kwire.cli.script_twins.java_json import JsonFieldError, array, field, integer, string
 from kwire.cli.script_twins.options import Wrong
 

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from kwire.cli.admin.offsets import LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, parse_addresses
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, parse_addresses
 from kwire.cli.script_twins.clients.python_clients import stopped_by_signals
 from kwire.cli.script_twins.common import cluster_at, warn
 from kwire.cli.script_twins.date_format import formatted

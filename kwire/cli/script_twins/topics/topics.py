@@ -12,8 +12,8 @@ from typing import Final
 from kwire.cli.admin import configs as admin_configs
 from kwire.cli.admin import topics as admin
 from kwire.cli.admin.reassignments import Reassignment, reassignments_or_none
-from kwire.cli.client import Cluster
-from kwire.cli.connection import ClientError, TimedOut
+from kwire.cli.connections.client import Cluster
+from kwire.cli.connections.connection import ClientError, TimedOut
 from kwire.cli.script_twins.common import bootstrap_of, matches, numbers, open_cluster, timed_out, warn
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text, hash_order

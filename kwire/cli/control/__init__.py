@@ -1,0 +1,1 @@
+"""Commands that use the HTTP interface of a running broker."""

@@ -1,0 +1,1 @@
+"""``kwire cluster``: several nodes on this machine."""

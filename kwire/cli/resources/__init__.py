@@ -1,0 +1,1 @@
+"""Commands for topics, groups, users and ACLs."""

@@ -1,0 +1,1 @@
+"""The settings of a broker from flags, files and environment variables."""
