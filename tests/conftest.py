@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 from effort import examples
+from lost_sockets import check_clients_are_closed, close_lost_sockets
 from peer import Peer
 
 from kwire.broker.start import open_broker
@@ -25,6 +26,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+close_lost_sockets()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """After the last test of a module, and its fixtures: a client that goes on would disturb the tests of another."""
+    result = yield
+    if nextitem is None or nextitem.path != item.path:
+        check_clients_are_closed()
+    return result
 
 
 def pytest_collection_modifyitems(items):

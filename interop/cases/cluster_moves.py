@@ -19,6 +19,7 @@ INTERNAL = ("__consumer_offsets", "__transaction_state")
 # The last state has both, so that the replicas can be compared.
 STATES = ([OURS], [JAVA], [OURS], [JAVA, OURS])
 _STAY_S = 5.0
+_PROGRESS_S = 60.0
 
 
 @case("cluster", "moves", "all partitions move to Java and back, internal topics too")
@@ -39,7 +40,9 @@ def there_and_back(run: Run) -> None:
                 move(run, rig, replicas)
                 took = time.monotonic() - started
                 time.sleep(_STAY_S)  # clients use the new leaders
-                count = history.acknowledged - before
+                deadline = time.monotonic() + _PROGRESS_S
+                while (count := history.acknowledged - before) == 0 and time.monotonic() < deadline:
+                    time.sleep(0.1)  # a poll, bounded above
                 print(f"moved to {replicas} in {took:.1f} s, {count} records acknowledged meanwhile")
                 assert count > 0, f"nothing was acknowledged\n{rig.tails()}"
 

@@ -59,7 +59,7 @@ class Connection:
         await self._requests.send((version, request))
 
     async def receive(self):
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             return await self._answered.receive()
 
     async def close(self):

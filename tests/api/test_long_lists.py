@@ -31,6 +31,7 @@ SHORT, LONG = 80, 200
 CALLS_PER_ITEM_MAX = 5
 # The first use of a handler, or of a task that it leaves behind, imports and compiles what it needs.
 ATTEMPTS = 2
+# On the clock of the test, which jumps when a request waits.
 PATIENCE_S = 0.3
 BATCH = build_batch([Record(0, 1_700_000_000_000, b"k", b"v")])
 SETTINGS = {
@@ -169,7 +170,7 @@ async def most_calls(broker, key, version, request):
 
 
 @pytest.mark.parametrize("key", apis())
-async def test_a_longer_list_takes_more_steps_of_the_same_length(key):
+async def test_a_longer_list_takes_more_steps_of_the_same_length(autojump_clock, key):
     growing = {}
     async with open_broker(BrokerSettings(SETTINGS), MemoryFiles(), endpoints=[Peer.endpoint]) as broker:
         topics = [NewTopic(f"topic-{number}", LONG if number == 0 else 1) for number in range(LONG)]

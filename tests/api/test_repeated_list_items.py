@@ -99,7 +99,7 @@ def served():
 
 
 @pytest.mark.parametrize("key", served())
-async def test_repeated_items_are_answered_or_refused(small_broker, key):
+async def test_repeated_items_are_answered_or_refused(autojump_clock, small_broker, key):
     client = Peer(small_broker)
     topic_ids = [await client.create_topic(name, 2) for name in ("t", "u")]
     lowest, highest = all_apis()[key].served

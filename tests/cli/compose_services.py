@@ -73,7 +73,7 @@ class Compose:
 
 
 def in_sync(compose, command):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         described = compose.run(command)
         replicas = re.search(r"Isr: ([\d,]+)", described)[1]

@@ -223,8 +223,9 @@ def test_a_lost_connection_is_replaced():
 
 
 def test_a_late_answer_is_never_read_as_the_next():
-    with fake_broker(MODERN, {LIST_GROUPS: SILENT}) as broker, cluster_of(broker, timeout_s=0.05) as cluster:
+    with fake_broker(MODERN, {LIST_GROUPS: SILENT}) as broker, cluster_of(broker) as cluster:
         first = cluster.any()
+        first.timeout_s = 0.05
         with pytest.raises(TimedOut):
             cluster.call(ListGroupsRequest(), ListGroupsResponse)
         assert cluster.any() is not first

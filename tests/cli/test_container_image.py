@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from image_root import ImageRoot
 from kafka import KafkaAdminClient
+from kwire.testing.local_nodes import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -38,7 +39,7 @@ def entrypoint(image, **variables):
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     finally:
         process.kill()
         process.stdout.close()
@@ -47,12 +48,6 @@ def entrypoint(image, **variables):
 
 def log_of(image):
     return (image.path.parent / "log").read_text()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def cluster_of(port):
@@ -93,7 +88,7 @@ def test_it_serves_and_prints_what_programs_wait_for(image):
 
 
 def test_variables_of_well_known_compose_files(image):
-    port = free_port()
+    (port,) = free_ports(1)
     with entrypoint(
         image,
         KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://127.0.0.1:{port}",
@@ -117,7 +112,7 @@ def test_variables_of_well_known_compose_files(image):
 
 
 def test_variables_of_bitnami(image):
-    port, controller = free_port(), free_port()
+    port, controller = free_ports(2)
     with entrypoint(
         image,
         KAFKA_CFG_NODE_ID="0",
@@ -139,7 +134,7 @@ def test_variables_of_bitnami(image):
 
 
 def test_variables_of_wurstmeister(image):
-    port = free_port()
+    (port,) = free_ports(1)
     with entrypoint(
         image,
         KAFKA_ADVERTISED_HOST_NAME="127.0.0.1",
@@ -174,7 +169,7 @@ def test_arguments_are_run_instead():
 
 
 def test_zookeeper_server_start_listens_on_its_client_port(image, tmp_path):
-    port = free_port()
+    (port,) = free_ports(1)
     (tmp_path / "zookeeper.properties").write_text(f"dataDir=/var/lib/zookeeper\nclientPort={port}\n")
     with subprocess.Popen(
         [sys.executable, image.path / "opt/kafka/bin/zookeeper-server-start", tmp_path / "zookeeper.properties"],

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import pytest
 from image_root import ImageRoot
 from kafka import KafkaConsumer, KafkaProducer
+from kwire.testing.local_nodes import free_ports
 
 # The ports of the modules; each becomes a free one.
 PORTS = (9092, 9093, 9094, 2181)
@@ -257,18 +258,10 @@ MODULES = {
 }
 
 
-def free_ports():
-    probes = [socket.create_server(("", 0)) for _ in PORTS]
-    found = {port: probe.getsockname()[1] for port, probe in zip(PORTS, probes, strict=True)}
-    for probe in probes:
-        probe.close()
-    return found
-
-
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_starts_the_image_and_clients_reach_the_mapped_port(tmp_path, name):
     module = MODULES[name]
-    image, ports = ImageRoot(tmp_path / "root"), free_ports()
+    image, ports = ImageRoot(tmp_path / "root"), dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
 
     def here(text):
         return re.sub(r"\b(9092|9093|9094|2181)\b", lambda port: str(ports[int(port[0])]), image.inside(text))
@@ -320,7 +313,7 @@ def wait_for(container, log, pattern):
 def exchange_a_message(port):
     address = f"localhost:{port}"
     producer = KafkaProducer(bootstrap_servers=address)
-    producer.send("messages", b"hello").get(30)
+    producer.send("messages", b"hello").get(60)
     producer.close()
     consumer = KafkaConsumer(
         "messages",

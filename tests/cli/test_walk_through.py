@@ -49,7 +49,7 @@ class Container:
                 yield process
             finally:
                 process.send_signal(signal.SIGINT)
-                process.communicate(timeout=30)
+                process.communicate(timeout=60)
 
 
 def compose_environment():
@@ -83,7 +83,7 @@ def container(tmp_path):
                 }
             )
             broker.send_signal(signal.SIGTERM)
-            assert broker.wait(30) == 0
+            assert broker.wait(60) == 0
         finally:
             broker.kill()
 

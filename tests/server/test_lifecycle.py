@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from kwire.testing.local_nodes import free_ports
 from peer import apis_of
 
 from kwire.errors import Code
@@ -104,9 +105,7 @@ async def test_ten_brokers_live_in_one_process(tmp_path):
 
 
 async def test_two_brokers_do_not_share_a_directory_and_the_port_is_given_back(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     async with open_server(settings(tmp_path), OsFiles()):
         with pytest.raises(DirectoryInUse):
             async with open_server(settings(tmp_path, listeners=f"PLAINTEXT://localhost:{port}"), OsFiles()):
@@ -129,12 +128,10 @@ async def test_a_busy_port_is_advertised_before_any_data_is_touched(tmp_path):
 
 
 async def test_the_first_of_two_ports_is_given_back_when_the_second_is_busy(tmp_path):
-    with socket.socket() as other, socket.socket() as free:
+    (first,) = free_ports(1)
+    with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        free.bind(("127.0.0.1", 0))
-        first = free.getsockname()[1]
-        free.close()
         listeners = f"PLAINTEXT://127.0.0.1:{first},B://127.0.0.1:{other.getsockname()[1]}"
 
         with pytest.raises(CannotBind):

@@ -61,7 +61,7 @@ def test_rules_and_requests_are_those_of_the_broker(kafka):
     import socket
 
     with kafka.faults.add(name="lost", api="ApiVersions", drop=True) as fault:
-        with socket.create_connection(("localhost", kafka.port), timeout=20) as client:
+        with socket.create_connection(("localhost", kafka.port), timeout=60) as client:
             client.sendall(bytes.fromhex("0000000a001200000000" + "0001ffff"))
             fault.wait_fired()
         assert (fault.matched, fault.fired) == (1, 1)

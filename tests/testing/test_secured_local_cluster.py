@@ -49,7 +49,7 @@ def test_a_record_of_a_user_is_copied_by_the_other_broker(cluster):
     admin.close()
     # With acks=all the answer waits for the follower, which fetches over TLS with its certificate.
     producer = KafkaProducer(acks="all", **settings_of(cluster))
-    assert producer.send("t", b"one").get(30).offset == 0
+    assert producer.send("t", b"one").get(60).offset == 0
     producer.close()
 
 

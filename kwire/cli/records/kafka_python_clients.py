@@ -36,9 +36,8 @@ def consumer(
     config = {name: _converted(key, settings[key], defaults[name]) for key, name in names.items() if name in defaults}
     if assignors:
         config["partition_assignment_strategy"] = [_assignor(name) for name in assignors]
-    made = kafka.KafkaConsumer(
-        *topics, bootstrap_servers=bootstrap.split(","), metrics_enabled=False, **config, **_security(settings)
-    )
+    config |= {"bootstrap_servers": bootstrap.split(","), "metrics_enabled": False, **_security(settings)}
+    made = _closed_on_failure(kafka.KafkaConsumer, *topics, **config)
     _wait_for_joins(made)
     return made
 
@@ -60,9 +59,8 @@ def producer(settings: Mapping[str, str], *, bootstrap: str) -> Any:
     if "enable.idempotence" not in settings and "transactional.id" not in settings:
         # As the Java producer: idempotence is the default where the other settings allow it (KIP-679).
         config["enable_idempotence"] = acks == -1 and config.get("retries") != 0
-    return kafka.KafkaProducer(
-        bootstrap_servers=bootstrap.split(","), **{"metrics_enabled": False, **config}, **_security(settings)
-    )
+    config = {"metrics_enabled": False, **config, "bootstrap_servers": bootstrap.split(","), **_security(settings)}
+    return _closed_on_failure(kafka.KafkaProducer, **config)
 
 
 def errors() -> type[Exception]:
@@ -185,6 +183,24 @@ def _load() -> Any:
         codec.name.lower(): (lambda: True, codec.value) for codec in (Codec.SNAPPY, Codec.LZ4, Codec.ZSTD)
     }
     return kafka
+
+
+def _closed_on_failure(make: Callable[..., Any], *topics: str, **config: object) -> Any:
+    """Make a client. When that fails, close the thread and the connections that kafka-python leaves open."""
+    from kafka.net.compat import KafkaNetClient
+
+    opened: list[Any] = []
+
+    def open_one(**values: object) -> Any:
+        opened.append(KafkaNetClient(**values))
+        return opened[-1]
+
+    try:
+        return make(*topics, kafka_client=open_one, **config)
+    except BaseException:
+        for client in opened:
+            client.close()
+        raise
 
 
 def _wait_for_joins(consumer: Any) -> None:

@@ -192,8 +192,10 @@ def _connect(parsed: Parsed, servers: str, settings: dict[str, str]) -> Any:
     consumer = kafka_python_clients.consumer(settings, bootstrap=servers)
     try:
         _subscribe(parsed, consumer)
-    except ValueError as error:  # how kafka-python refuses a name
+    except BaseException as error:
         consumer.close(autocommit=False)
+        if not isinstance(error, ValueError):  # how kafka-python refuses a name
+            raise
         raise Failure(
             f"org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{parsed.value('topic')}]"
         ) from error

@@ -11,6 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 from kwire.cli.records import kafka_python_clients
@@ -66,10 +67,10 @@ def main(argv: Sequence[str]) -> int:
     servers = ",".join(parsed.values("bootstrap-server"))
     consumer = made(lambda: kafka_python_clients.consumer(_settings(parsed), bootstrap=servers), NAME)
     run = _Run(parsed, consumer, count)
-    with stopped_by_signals() as stop:
-        run.read(stop)
-    metrics = consumer.metrics() if parsed.has("print-metrics") else None
-    consumer.close()
+    with closing(consumer):
+        with stopped_by_signals() as stop:
+            run.read(stop)
+        metrics = consumer.metrics() if parsed.has("print-metrics") else None
     if not detailed:
         run.print_total()
     if metrics is not None:

@@ -18,7 +18,14 @@ from typing import Any, Final
 
 from kwire.cli.records import kafka_python_clients
 from kwire.cli.script_twins.arguments import Arguments
-from kwire.cli.script_twins.clients.python_clients import failure_of, made, print_metrics, send, stopped_by_signals
+from kwire.cli.script_twins.clients.python_clients import (
+    closed_at_the_end,
+    failure_of,
+    made,
+    print_metrics,
+    send,
+    stopped_by_signals,
+)
 from kwire.cli.script_twins.clients.throughput import Throttle
 from kwire.cli.script_twins.common import read_config, warn
 from kwire.cli.script_twins.exits import Failure
@@ -48,16 +55,17 @@ def main(argv: Sequence[str]) -> int:
         raise Failure("No resolvable bootstrap urls given in bootstrap.servers")
     producer = made(lambda: kafka_python_clients.producer(settings, bootstrap=servers), NAME)
     transaction_ms = (given.transaction_duration_ms or _DEFAULT_TRANSACTION_MS) if transactional else None
-    if transactional:
-        producer.init_transactions()
-    warmup = max(given.warmup_records, 0)
-    if warmup:
-        print(f"Warmup first {warmup} records. Steady state results will print after the complete test summary.")
-    run = _Run(given, producer, payload, transaction_ms)
-    code = run.send_all(warmup)
-    run.print_totals()
-    if given.print_metrics:
-        print_metrics(producer.metrics())
+    with closed_at_the_end(producer):
+        if transactional:
+            producer.init_transactions()
+        warmup = max(given.warmup_records, 0)
+        if warmup:
+            print(f"Warmup first {warmup} records. Steady state results will print after the complete test summary.")
+        run = _Run(given, producer, payload, transaction_ms)
+        code = run.send_all(warmup)
+        run.print_totals()
+        if given.print_metrics:
+            print_metrics(producer.metrics())
     return code
 
 
@@ -100,8 +108,6 @@ class _Run:
             if begun_ms is not None:
                 self._producer.commit_transaction()
             self._producer.flush()
-            if not self._given.print_metrics:
-                self._producer.close()
         return stop.exit_code
 
     def _send(self, payload: bytes) -> float:

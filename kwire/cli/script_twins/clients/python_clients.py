@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -54,6 +54,18 @@ def made(make: Callable[[], Any], script: str) -> Any:
         raise Failure(f"org.apache.kafka.common.config.ConfigException: {error}") from error
     except kafka_python_clients.errors() as error:
         raise Failure(f"{script}: no broker answers: {error}") from error
+
+
+@contextmanager
+def closed_at_the_end(producer: Any) -> Iterator[None]:
+    """Close a producer when it has sent all; after a failure, give it one second for that."""
+    try:
+        yield
+    except BaseException:
+        with suppress(kafka_python_clients.errors()):
+            producer.close(timeout=1)
+        raise
+    producer.close()
 
 
 def send(producer: Any, topic: str, *record: bytes | None, **more: Any) -> Any:

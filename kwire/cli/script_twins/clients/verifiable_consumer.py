@@ -81,9 +81,10 @@ class _Run:
     def read(self, topic: str, stop: Stopped) -> None:
         """Subscribe and read; the consumer is closed at the end."""
         self.report("startup_complete")
-        self._consumer.topics()
-        self._consumer.subscribe(topics=[topic], listener=kafka_python_clients.listener(self._assigned, self._revoked))
+        listener = kafka_python_clients.listener(self._assigned, self._revoked)
         try:
+            self._consumer.topics()
+            self._consumer.subscribe(topics=[topic], listener=listener)
             while not stop.is_set() and (self._limit < 0 or self._count < self._limit):
                 records = self._consumer.poll(_POLL_MS)
                 if records:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from kwire.cli.records import kafka_python_clients
 from kwire.cli.script_twins.arguments import Arguments
-from kwire.cli.script_twins.clients.python_clients import failure_of, made, send, stopped_by_signals
+from kwire.cli.script_twins.clients.python_clients import closed_at_the_end, failure_of, made, send, stopped_by_signals
 from kwire.cli.script_twins.clients.throughput import Throttle
 from kwire.cli.script_twins.common import read_config
 from kwire.errors import KafkaError
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     producer = made(lambda: kafka_python_clients.producer(settings, bootstrap=given.bootstrap_server), NAME)
     run = _Run(given.topic, producer)
     throttle = Throttle(given.throughput)
-    with stopped_by_signals() as stop:
+    with stopped_by_signals() as stop, closed_at_the_end(producer):
         run.report("startup_complete")
         for number in itertools.count() if given.max_messages < 0 else range(given.max_messages):
             if stop.is_set():
@@ -54,7 +54,6 @@ def main(argv: Sequence[str]) -> int:
             value = str(number) if given.value_prefix is None else f"{given.value_prefix}.{number}"
             run.send(key, value, None if given.create_time == -1 else run.create_time_ms(given.create_time))
             throttle.wait(number, stop)
-        producer.close()
     run.report("shutdown_complete")
     run.report(
         "tool_data",
