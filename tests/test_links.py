@@ -32,6 +32,12 @@ def test_links_within_the_repository_resolve(page):
     assert dead == []
 
 
+def test_the_architecture_page_names_every_package():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    packages = {path.parent for path in (ROOT / "kwire").rglob("__init__.py")} - {ROOT / "kwire"}
+    assert {package.name for package in packages if not re.search(rf"\b{package.name}\b", text)} == set()
+
+
 def test_modules_that_the_architecture_page_names_exist():
     text = without_code((ROOT / "docs" / "architecture.md").read_text("utf-8"))
     paths = {f"/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "kwire").rglob("*.py")}

@@ -215,6 +215,20 @@ def test_every_package_and_module_states_its_responsibility() -> None:
     assert silent == []
 
 
+def test_a_package_has_at_most_twenty_modules() -> None:
+    """A larger one has inner packages that show its parts; the modules of kwire.api are the APIs."""
+    counts = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    assert [relative(package) for package, count in counts.items() if count > 20 and package != KWIRE / "api"] == []
+
+
+def test_an_inner_package_imports_nothing() -> None:
+    """A start pays for each module. A package that is imported for its own names says so here."""
+    tables = {"api/controller", "cli/script_twins", "control/console", "coordinators/group/consumer/assignors"}
+    inner = {path.parent.relative_to(KWIRE).as_posix(): path for path in KWIRE.glob("*/**/__init__.py")}
+    importing = {name for name, path in inner.items() if "/" in name and list(imports_of(tree_of(path)))}
+    assert importing == {*tables, "metadata/commands"}
+
+
 def test_long_files_are_listed_with_a_reason() -> None:
     long = {relative(path) for path in MODULES if len(path.read_text().splitlines()) > 500}
     assert long - LONG_FILES.keys() == set(), "over 500 lines is usually two responsibilities"

@@ -34,7 +34,7 @@ from kwire.wire.batches.json_records import JsonRecordError, parse_record
 from kwire.wire.batches.records import Headers, Record
 
 if TYPE_CHECKING:
-    from kwire.cli.encoded_records import Part, RecordEncoder
+    from kwire.cli.records.encoded_records import Part, RecordEncoder
 
 _ACKS = {"0": 0, "1": 1, "all": -1}
 _MAX_BLOCK_MS = 10_000
@@ -194,7 +194,7 @@ def _records(
 
 def _encoder(registry: str | None, schemas: Mapping[str, str | None]) -> RecordEncoder | None:
     """What encodes keys and values, until the command ends; None without a schema."""
-    from kwire.cli.encoded_records import PARTS, RecordEncoder, read_schema
+    from kwire.cli.records.encoded_records import PARTS, RecordEncoder, read_schema
 
     for part in PARTS:
         if schemas[f"{part}_message"] is not None and schemas[f"{part}_schema"] is None:
