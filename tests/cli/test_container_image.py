@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from image_root import ImageRoot
 from kafka import KafkaAdminClient
-from kwire.testing.local_nodes import free_ports
+
+from kwire.testing.clusters.nodes import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 

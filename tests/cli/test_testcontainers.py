@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 import pytest
 from image_root import ImageRoot
 from kafka import KafkaConsumer, KafkaProducer
-from kwire.testing.local_nodes import free_ports
+
+from kwire.testing.clusters.nodes import free_ports
 
 # The ports of the modules; each becomes a free one.
 PORTS = (9092, 9093, 9094, 2181)

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
-from kwire.testing.local_nodes import free_ports
 from peer import apis_of
 
 from kwire.errors import Code
@@ -23,6 +22,7 @@ from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import open_server
 from kwire.storage.files import DirectoryInUse
 from kwire.storage.os_files import OsFiles
+from kwire.testing.clusters.nodes import free_ports
 from kwire.wire import codec
 from kwire.wire.messages import ApiVersionsRequest, ConfigRecord, IncrementalAlterConfigsRequest, MetadataRequest
 
