@@ -7,15 +7,21 @@ others, and ``kwire --help`` imports none.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import os
 import sys
 from typing import Any, Final
 
-import click
-
 from kwire import __version__
+from kwire.cli.deferred_imports import defer_imports
+
+defer_imports()
+# Imports make permanent objects: with the default threshold the garbage collector would visit them thirty times.
+gc.set_threshold(50_000, 20, 50)
+
+import click  # noqa: E402 (click is the first to import what is deferred)
 
 COMMANDS: Final = {
     "serve": ("serving.serve", "Run a broker."),

@@ -333,7 +333,6 @@ def run(
     connections_max = int(descriptors * CONNECTIONS_SHARE_OF_DESCRIPTORS)
     # A collection of three generations of half a million objects takes 0.4 s. Requests leave few cycles behind.
     gc.set_threshold(50_000, 20, 50)
-    gc.collect()  # classes leave cycles behind: the start uses this memory again, 0.8 MB for 20 ms
     # A thread that encodes a large response gives the interpreter back to the event loop this soon.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     open_it = partial(open_server, settings, wrap(files), cluster_id=cluster_id, connections_max=connections_max)

@@ -63,7 +63,7 @@ print(*(name for name in sys.modules if name.startswith("kwire.")), file=sys.std
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert set(ended.stderr.split()) == {"kwire.cli", "kwire.cli.main"}
+    assert set(ended.stderr.split()) == {"kwire.cli", "kwire.cli.deferred_imports", "kwire.cli.main"}
 
 
 def test_version():

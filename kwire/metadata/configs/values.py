@@ -13,7 +13,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from decimal import Decimal
 from enum import Enum
 from typing import TypeAlias
 
@@ -96,8 +95,9 @@ def double_text(value: float) -> str:
     if value in (float("inf"), float("-inf")):
         return "Infinity" if value > 0 else "-Infinity"
     if value == 0 or 1e-3 <= abs(value) < 1e7:
-        plain = format(Decimal(repr(value)), "f")
-        return plain if "." in plain else plain + ".0"
+        return repr(value)  # in this range it has no exponent
+    from decimal import Decimal  # noqa: PLC0415 (numbers of this size are rare in settings)
+
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     assert isinstance(exponent, int)
     mantissa = "".join(map(str, digits))

@@ -111,11 +111,16 @@ def _asks_for_login(configs: EffectiveConfigs, found: Listeners, name: str) -> b
     return uses_sasl(protocol) or (protocol == "SSL" and configs.listener_value(name, "ssl.client.auth") == "required")
 
 
+_LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))  # the usual ones, without ipaddress
+
+
 def _is_loopback(host: str) -> bool:
+    if host.lower() in _LOOPBACK:
+        return True
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host.lower() == "localhost"
+        return False
 
 
 # --- syntax ---
@@ -170,12 +175,15 @@ def _address(configs: EffectiveConfigs, key: str, url: str) -> ListenerAddress:
 
 def _check_ports(configs: EffectiveConfigs, bound: Iterable[ListenerAddress]) -> None:
     """Each listener has a port of its own; one IPv4 and one IPv6 address may share a port (KIP-797)."""
-    by_port: dict[int, list[int | None]] = {}
+    hosts: dict[int, list[str]] = {}
     for one in bound:
-        by_port.setdefault(one.port, []).append(_ip_version(one.host))
+        hosts.setdefault(one.port, []).append(one.host)
     listeners = f"listeners: [{', '.join(configs.broker['listeners'])}]"
-    for port, versions in by_port.items():
-        if port and len(versions) > 1 and sorted(map(str, versions)) != ["4", "6"]:
+    for port, sharing in hosts.items():
+        if not port or len(sharing) == 1:
+            continue
+        versions = [_ip_version(host) for host in sharing]
+        if sorted(map(str, versions)) != ["4", "6"]:
             message = _SHARED_PORT[_shared_by(versions)].format(listeners=listeners, port=port)
             raise _problem(configs, "listeners", message, "a port for each, or one IPv4 and one IPv6 address")
 
