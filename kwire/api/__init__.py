@@ -10,6 +10,7 @@ every edge.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING
 
 from kwire.api.cluster_rows import CLUSTER_ROWS, forward, forward_configs
 from kwire.api.share_rows import SHARE_ROWS
@@ -21,7 +22,9 @@ from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
 from kwire.metadata.configs.types import BrokerValues
 from kwire.personas import persona
-from kwire.wire.messages import ListGroupsResponse, MetadataResponse
+
+if TYPE_CHECKING:  # a class of a message is made when it is imported
+    from kwire.wire.messages import ListGroupsResponse, MetadataResponse
 
 
 def _k00() -> Handler:

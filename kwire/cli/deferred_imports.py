@@ -12,13 +12,19 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:  # importlib.abc imports modules for resources
+    from importlib.abc import Loader, MetaPathFinder
+else:
+    Loader = MetaPathFinder = object
 
 DEFERRED: Final = frozenset(
     (
+        "attr.validators",  # attrs: of no use to classes without validators, as trio's
+        "attrs.validators",
         "asyncio",  # structlog: loggers with async methods
         "hashlib",  # construct: the cache of its own compiler
         "hmac",  # trio: DTLS
@@ -27,6 +33,8 @@ DEFERRED: Final = frozenset(
         "pdb",  # construct: its Debugger
         "ssl",  # trio: TLS streams; kwire: TLS listeners
         "structlog.stdlib",  # structlog: the bridge to logging
+        "structlog.testing",
+        "structlog.threadlocal",
     )
 )
 

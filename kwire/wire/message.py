@@ -5,11 +5,13 @@ versions, or which messages exist (``messages`` does).
 
 A message carries no version. One class has the fields of all versions; a field that a version lacks holds its default.
 The constructor is generated source, because responses are built on the hot path and a loop over keywords would cost
-three times as much.
+three times as much. It is generated when the first object of the class is made: a start imports a hundred classes, and
+makes objects of a dozen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from kwire.types import ZERO_UUID
@@ -32,6 +34,13 @@ class Message:  # noqa: PLW1641 - mutable, hence without a hash
     KEY: ClassVar[int]  # API key, or record type; -1 for what has neither
     VERSIONS: ClassVar[Versions]
     FLEXIBLE_FROM: ClassVar[int | None]
+    # What the source of the constructor names.
+    _SCOPE: ClassVar[dict[str, Any]]
+
+    def __init__(self, **values: Any) -> None:
+        make = _constructor(type(self))
+        type(self).__init__ = make  # type: ignore[method-assign]
+        make(self, **values)
 
     @classmethod
     def default(cls, field: Field) -> Any:
@@ -93,19 +102,22 @@ def _merge(fields: dict[str, Field], struct: Struct, where: str) -> None:
 def _make(
     name: str, qualname: str, fields: tuple[Field, ...], shared: dict[str, Any], scope: dict[str, Any]
 ) -> type[Message]:
-    body = dict(
-        shared, __qualname__=qualname, __slots__=tuple(field.name for field in fields), NAME=name, FIELDS=fields
-    )
-    if fields:
-        source = _init_source(fields)
-        code = compile(source, f"<kwire {qualname}.__init__>", "exec")
-        functions: dict[str, Any] = {}
-        exec(code, scope, functions)  # noqa: S102 - the source is ours, out of our own spec files
-        body["__init__"] = functions["__init__"]
+    slots = tuple(field.name for field in fields)
+    body = dict(shared, __qualname__=qualname, __slots__=slots, NAME=name, FIELDS=fields, _SCOPE=scope)
     return type(name, (Message,), body)
 
 
+def _constructor(message: type[Message]) -> Callable[..., None]:
+    code = compile(_init_source(message.FIELDS), f"<kwire {message.__qualname__}.__init__>", "exec")
+    functions: dict[str, Any] = {}
+    exec(code, message._SCOPE, functions)  # noqa: S102, SLF001 - the source is ours, out of our own spec files
+    made: Callable[..., None] = functions["__init__"]
+    return made
+
+
 def _init_source(fields: tuple[Field, ...]) -> str:
+    if not fields:
+        return "def __init__(self): pass"
     arguments = ", ".join(f"{field.name}={default_source(field)}" for field in fields)
     lines = [f"def __init__(self, *, {arguments}):"]
     for field in fields:

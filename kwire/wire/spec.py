@@ -9,6 +9,7 @@ about twenty of the 272 messages.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -115,7 +116,7 @@ def names() -> tuple[str, ...]:
 
 def record_names(family: str) -> tuple[str, ...]:
     """List the messages of ``records/<family>.spec``."""
-    return tuple(_blocks(_directory() / "records" / f"{family}.spec"))
+    return tuple(_blocks(f"{_directory()}/records/{family}.spec"))
 
 
 def parse(text: str, where: str = "spec") -> list[MessageSpec]:
@@ -133,21 +134,37 @@ def _directory() -> Path:
 
 
 @cache
-def _paths() -> tuple[Path, ...]:
-    directory = _directory()
-    return (*sorted(directory.glob("*.spec")), *sorted((directory / "records").glob("*.spec")))
+def _paths() -> tuple[str, ...]:
+    directory = str(_directory())
+    return tuple(
+        f"{folder}/{name}"
+        for folder in (directory, f"{directory}/records")
+        for name in sorted(os.listdir(folder))  # noqa: PTH208 (a Path for each file costs more than reading the list)
+        if name.endswith(".spec")
+    )
 
 
 @cache
-def _api_paths() -> dict[str, Path]:
+def _api_paths() -> dict[str, str]:
     """Files of APIs by the snake_case name of the API: 00_produce.spec is "produce"."""
-    return {path.stem[3:]: path for path in _paths() if path.name[:2].isdigit()}
+    return {_file_name(path)[3:-5]: path for path in _paths() if _file_name(path)[:2].isdigit()}
+
+
+@cache
+def _other_paths() -> tuple[str, ...]:
+    """Files of what is no API: headers and records."""
+    apis = set(_api_paths().values())
+    return tuple(path for path in _paths() if path not in apis)
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 @cache
 def _api_names() -> dict[int, str]:
     """Map keys to API names, out of file names alone. A test asserts that heading and file name agree."""
-    return {int(path.name[:2]): _camel(stem) for stem, path in _api_paths().items()}
+    return {int(_file_name(path)[:2]): _camel(stem) for stem, path in _api_paths().items()}
 
 
 def _camel(snake: str) -> str:
@@ -164,14 +181,11 @@ def _block(name: str) -> _Block:
         path = _api_paths().get(snake(name.removesuffix(suffix))) if name.endswith(suffix) else None
         if path is not None:
             return _blocks(path)[name]
-    return _other_blocks()[name]
-
-
-@cache
-def _other_blocks() -> dict[str, _Block]:
-    """The specs that are not APIs: headers and records."""
-    apis = set(_api_paths().values())
-    return {name: block for path in _paths() if path not in apis for name, block in _blocks(path).items()}
+    for path in _other_paths():
+        block = _blocks(path).get(name)
+        if block is not None:
+            return block
+    raise KeyError(name)
 
 
 # Text to blocks, one for each message
@@ -185,8 +199,8 @@ class _Block(NamedTuple):
 
 
 @cache
-def _blocks(path: Path) -> dict[str, _Block]:
-    return _split(path.read_text("utf-8"), path.name)
+def _blocks(path: str) -> dict[str, _Block]:
+    return _split(Path(path).read_text("utf-8"), _file_name(path))
 
 
 def _split(text: str, where: str) -> dict[str, _Block]:
