@@ -54,7 +54,7 @@ _UNITS = {
     "snapshot_load_s": "s to load a snapshot (a broker that starts)",
     "heartbeat_us": "µs of a heartbeat at the controller",
     "heartbeats_percent_of_a_core": "% of a core for all heartbeats",
-    "leads_nothing_ms": "ms of a heartbeat in a controlled shutdown",
+    "shutdown_step_ms": "ms of the longest step of a controlled shutdown",
     "fence_records": "records when a broker is fenced",
     "fence_batch_mb": "MB of these records",
     "fence_decide_s": "s to decide them",

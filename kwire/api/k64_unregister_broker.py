@@ -23,6 +23,8 @@ async def handle(context: Context, request: UnregisterBrokerRequest) -> Unregist
         if request.broker_id == broker.node_id:
             message = f"Broker {request.broker_id} is running and cannot be unregistered"
             raise KafkaError(Code.INVALID_REQUEST, message)
+        if broker.cluster_controller is not None:
+            await broker.cluster_controller.take_out(request.broker_id)
         only(await broker.controller.submit(UnregisterBroker(request.broker_id)))
     except KafkaError as refusal:
         return UnregisterBrokerResponse(

@@ -17,6 +17,7 @@ from kwire.broker.controller.interface import Controller
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.directories.log_dirs import LogDirs
+from kwire.broker.steps import run_in_steps
 from kwire.broker.storage_failures import StorageFailures
 from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
@@ -78,7 +79,8 @@ async def open_own_log(
 
     Raises StorageFailure, ConfigProblem.
     """
-    metadata_log = MetadataLog.open(files, dirs, node_id=node_id, settings=settings, clock=clock)
+    opening = MetadataLog.open_in_steps(files, dirs, node_id=node_id, settings=settings, clock=clock)
+    metadata_log = await run_in_steps(opening)
     configs = EffectiveConfigs(metadata_log.image, settings, node_id=node_id)
     controller = EmbeddedController(
         log=metadata_log, configs=configs, clock=clock, on_storage_failure=storage_failures.report

@@ -119,7 +119,7 @@ async def open_broker(
             broker.partitions.load()
             if controller_endpoints and metadata.own is not None:
                 is_broker = "broker" in static.broker["process.roles"]
-                _serve_controller(broker, metadata.own, controller_endpoints, is_broker=is_broker)
+                await _serve_controller(broker, metadata.own, controller_endpoints, is_broker=is_broker)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(clock.run)
                 await broker.housekeeping.recover()
@@ -158,7 +158,7 @@ async def _start_cluster_parts(nursery: trio.Nursery, broker: Broker, metadata: 
         nursery.start_soon(watch, "directories of replicas", run_contained, sleep, assignments.run)
 
 
-def _serve_controller(
+async def _serve_controller(
     broker: Broker, controller: EmbeddedController, endpoints: Sequence[Endpoint], *, is_broker: bool
 ) -> None:
     """Make the controller of several brokers. Raises StorageFailure."""
@@ -173,7 +173,7 @@ def _serve_controller(
         own_broker=broker.node_id if is_broker else None,
         endpoints=endpoints,
     )
-    broker.cluster_controller.start()
+    await broker.cluster_controller.start()
     if broker.replication is not None:
         from kwire.broker.controller.alter_partition import ask_own_controller  # noqa: PLC0415 (as above)
 

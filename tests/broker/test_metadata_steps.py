@@ -5,11 +5,9 @@ Counted are the calls of Python functions between two points at which others run
 
 from __future__ import annotations
 
-import gc
-import sys
-
 import pytest
 import trio
+from loop_steps import CALLS_PER_PARTITION_MAX, Steps
 
 from kwire.broker.node.metadata_follower import MetadataFollower
 from kwire.errors import ProtocolViolation, StorageFailure
@@ -30,8 +28,6 @@ from kwire.wire.messages import (
 )
 
 SHORT, LONG = 200, 800  # partitions
-# Of objects with many partitions, each costs less than a call: a copy of a list is one.
-CALLS_PER_PARTITION_MAX = 0.1
 TOPIC_PARTITIONS = 100
 
 
@@ -147,36 +143,6 @@ class Follower(MetadataFollower):
             nursery.start_soon(self.run)
             await self.changed()
             nursery.cancel_scope.cancel()
-
-
-class Steps(trio.abc.Instrument):
-    """The most calls within one step of a task while the block runs; ``look`` is called before each step."""
-
-    def __init__(self, look=lambda: None):
-        self.most = self.calls = self.count = 0
-        self._look = look
-
-    def before_task_step(self, _task):
-        sys.setprofile(None)
-        self.most, self.calls = max(self.most, self.calls), 0
-        self.count += 1
-        self._look()
-        sys.setprofile(self._event)
-
-    def __enter__(self):
-        trio.lowlevel.add_instrument(self)
-        gc.disable()
-        sys.setprofile(self._event)
-        return self
-
-    def __exit__(self, *_):
-        sys.setprofile(None)
-        gc.enable()
-        trio.lowlevel.remove_instrument(self)
-        self.most = max(self.most, self.calls)
-
-    def _event(self, _frame, event, _arg):
-        self.calls += event == "call"
 
 
 CHANGES = {

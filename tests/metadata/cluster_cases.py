@@ -6,7 +6,8 @@ from kwire.metadata.cluster.alter_partition import Proposal, ProposedReplica, al
 from kwire.metadata.cluster.heartbeat import Heartbeat, State, decide_heartbeat
 from kwire.metadata.cluster.leadership import fence
 from kwire.metadata.cluster.partition_changes import PartitionChanges
-from kwire.metadata.cluster.registration import BrokerRegistration, register
+from kwire.metadata.cluster.registration import BrokerRegistration, check_registration, register
+from kwire.metadata.cluster.replica_counts import ReplicaCounts
 from kwire.metadata.cluster.sessions import BrokerSessions
 from kwire.metadata.decisions.topics import NewTopic, create_topics
 from kwire.metadata.entities import Endpoint
@@ -32,6 +33,7 @@ class ClusterCase:
             self.image.apply([FeatureLevelRecord(name="eligible.leader.replicas.version", feature_level=1)])
         self.configs = effective_of(self.image, {"min.insync.replicas": str(min_isr), **(settings or {})})
         self.sessions = BrokerSessions(9000)
+        self.counts = ReplicaCounts()
         self.now_ms = 0.0
         self.offset = 100
         self.incarnation = 0
@@ -40,8 +42,11 @@ class ClusterCase:
     def apply(self, records):
         records = list(records)
         self.offset += len(records)
-        self.image.apply(records)
+        self.counts.follow(self.image.apply(records))
         return records
+
+    def apply_steps(self, steps):
+        return [record for records in steps for record in self.apply(records)]
 
     def registration(self, broker_id, /, **changed):
         self.incarnation += 1
@@ -57,16 +62,16 @@ class ClusterCase:
         return BrokerRegistration(**{**fields, **changed})
 
     def register(self, broker_id, /, **changed):
-        registered = register(
+        registration = self.registration(broker_id, **changed)
+        check_registration(
             self.image,
-            self.configs,
-            self.registration(broker_id, **changed),
+            registration,
             cluster_id=CLUSTER_ID,
             kraft_version=1,
             voters={CONTROLLER},
-            epoch=self.offset,
             has_session=self.sessions.has_session(broker_id, self.now_ms),
         )
+        registered = register(self.image, self.configs, registration, counts=self.counts, epoch=self.offset)
         self.apply(registered.records)
         broker = self.image.brokers[broker_id]
         self.sessions.registered(broker_id, registered.epoch, fenced=broker.fenced)
@@ -82,12 +87,16 @@ class ClusterCase:
             want_shut_down=want_shut_down,
             **more,
         )
-        decision = decide_heartbeat(self.image, self.configs, self.sessions, beat)
+        decision = decide_heartbeat(self.image, self.configs, self.sessions, self.counts, beat)
         self.apply(decision.records)
         fenced = decision.state in {State.FENCED, State.MAY_SHUT_DOWN}
         self.sessions.touch(broker_id, fenced=fenced, metadata_offset=beat.metadata_offset, now_ms=self.now_ms)
         if decision.state is State.SHUTTING_DOWN:
-            self.sessions.begin_shutdown(broker_id, self.offset - 1)
+            self.sessions.begin_shutdown(broker_id)
+        if decision.steps is not None:
+            self.apply_steps(decision.steps)
+        if decision.state is State.SHUTTING_DOWN:
+            self.sessions.handed_over(broker_id, beat.broker_epoch, self.offset - 1)
         return decision.state
 
     def start(self, *broker_ids):
@@ -97,7 +106,7 @@ class ClusterCase:
 
     def fence(self, broker_id):
         """End the session of a broker."""
-        records = self.apply(fence(self.image, self.configs, self.image.brokers[broker_id]))
+        records = self.apply(fence(self.image, self.configs, self.image.brokers[broker_id], self.counts))
         self.sessions.fence(broker_id)
         return records
 

@@ -13,8 +13,8 @@ from kwire.metadata.cluster.directories import ReplicaDirectory, assign_director
 from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, bump_leader_epoch, elect_leaders
 from kwire.metadata.cluster.heartbeat import State, check_epoch
 from kwire.metadata.cluster.leadership import (
-    elect_preferred_leaders,
-    elect_unclean_leaders,
+    elect_preferred_in_steps,
+    elect_unclean_in_steps,
     leave_in_steps,
     unregister,
 )
@@ -213,7 +213,7 @@ def test_a_broker_leaves_many_in_sync_sets_in_steps_and_fencing_it_has_the_rest(
     at_once, in_steps = both
     at_once.fence(1)
     steps = [len(in_steps.apply(records)) for records in leave_in_steps(in_steps.image, in_steps.configs, 1)]
-    assert steps == [METADATA_STEP_RECORDS] * 3
+    assert steps == [METADATA_STEP_RECORDS] * 3 + [10]
     in_steps.fence(1)
     assert in_steps.image.topics == at_once.image.topics
     assert in_steps.image.brokers[1].fenced
@@ -305,9 +305,9 @@ def test_a_leaderless_partition_is_given_a_leader_when_its_topic_comes_to_allow_
     for broker_id in (2, 1):
         case.fence(broker_id)
     case.beat(2)
-    assert elect_unclean_leaders(case.image, case.configs, 10) == []
+    assert case.apply_steps(elect_unclean_in_steps(case.image, case.configs)) == []
     case.apply([ConfigRecord(resource_type=2, resource_name="t", name="unclean.leader.election.enable", value="true")])
-    case.apply(elect_unclean_leaders(case.image, case.configs, 10))
+    case.apply_steps(elect_unclean_in_steps(case.image, case.configs))
     assert case.partition("t").leader == 2
 
 
@@ -317,10 +317,10 @@ def test_preferred_leaders_return():
     case.fence(1)
     case.beat(1)
     assert case.alter(2, case.proposal("t", 1, 2)) is None
-    assert len(elect_preferred_leaders(case.image, case.configs, 10)) == 1
+    assert len(list(elect_preferred_in_steps(case.image, case.configs))) == 1
     case.apply(elect_leaders(case.image, case.configs, PREFERRED, [T0]).records)
     assert state_of(case)[:2] == (1, (1, 2))
-    assert elect_preferred_leaders(case.image, case.configs, 10) == []
+    assert list(elect_preferred_in_steps(case.image, case.configs)) == []
     again = elect_leaders(case.image, case.configs, PREFERRED, [T0]).results[0]
     assert again.code is Code.ELECTION_NOT_NEEDED
     assert elect_leaders(case.image, case.configs, UNCLEAN, [T0]).results[0].code is Code.ELECTION_NOT_NEEDED
@@ -341,7 +341,7 @@ def test_a_fenced_broker_has_no_session_that_could_end():
     case = cluster_of(1, 2)
     case.now_ms = 5000
     case.beat(2, offset=50)
-    case.sessions.begin_shutdown(1, 7)
+    case.sessions.begin_shutdown(1)
     case.fence(1)
     assert case.sessions.expired(9000) == []
     assert case.sessions.next_expiry_ms() == 14_000

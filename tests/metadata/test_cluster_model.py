@@ -8,8 +8,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, elect_leaders
-from kwire.metadata.cluster.leadership import elect_preferred_leaders, unregister
+from kwire.metadata.cluster.leadership import elect_preferred_in_steps, unregister
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
+from kwire.metadata.cluster.replica_counts import ReplicaCounts
 from kwire.metadata.decisions.decision import is_active
 from kwire.metadata.decisions.topics import delete_topics
 from kwire.metadata.image import MetadataImage
@@ -78,7 +79,7 @@ class Controller(RuleBasedStateMachine):
     def unregister(self, broker):
         known = self.case.image.brokers.get(broker)
         if known is not None:
-            self.case.apply(unregister(self.case.image, self.case.configs, known))
+            self.case.apply(unregister(self.case.image, self.case.configs, known, self.case.counts))
             self.case.sessions.unregistered(broker)
 
     @rule(rows=st.lists(REPLICAS, min_size=1, max_size=2))
@@ -119,7 +120,7 @@ class Controller(RuleBasedStateMachine):
 
     @rule()
     def balance(self):
-        self.case.apply(elect_preferred_leaders(self.case.image, self.case.configs, 100))
+        self.case.apply_steps(elect_preferred_in_steps(self.case.image, self.case.configs))
 
     def partitions(self):
         return [(topic.name, one) for topic in self.case.image.topics.values() for one in topic.partitions]
@@ -166,6 +167,10 @@ class Controller(RuleBasedStateMachine):
             assert set(one.removing_replicas) <= set(one.replicas), (name, one)
             done = set(one.replicas) - set(one.removing_replicas) <= set(one.isr) - set(one.removing_replicas)
             assert not (one.is_reassigning and done and set(one.isr) - set(one.removing_replicas)), (name, one)
+
+    @invariant()
+    def counts_are_those_of_the_image(self):
+        assert vars(self.case.counts) == vars(ReplicaCounts.of(self.case.image))
 
     @invariant()
     def epochs_only_grow(self):

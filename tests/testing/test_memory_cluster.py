@@ -94,3 +94,27 @@ async def test_connections_end_with_the_node_that_was_killed_before_its_parts_ar
     await cluster.kill(1)
     await trio.testing.wait_all_tasks_blocked()
     assert running_at_the_end == [True]
+
+
+@pytest.mark.parametrize("rebalances", [True, False])
+async def test_leaders_return_to_preferred_replicas_after_all_nodes_ended_uncleanly(rebalances, autojump_clock):
+    settings = {
+        "auto.leader.rebalance.enable": str(rebalances).lower(),
+        "leader.imbalance.check.interval.seconds": "30",
+    }
+    async with memory_cluster(brokers=3, settings=settings) as cluster:
+        rows = [[1, 2, 3], [2, 3, 1], [3, 1, 2]]
+        await create(cluster, "t", *rows)
+        for node_id in (2, 3):
+            await cluster.kill(node_id)
+        await cluster.until(lambda: cluster.unfenced() == {1})
+        for node_id in (1, CONTROLLER_ID):
+            await cluster.kill(node_id)
+        for node_id in (CONTROLLER_ID, 1, 2, 3):
+            await cluster.start(node_id)
+        await cluster.until(lambda: all(len(partition(cluster, "t", index).isr) == 3 for index in range(3)))
+        leaders = [partition(cluster, "t", index).leader for index in range(3)]
+        assert leaders == [1, 1, 1]
+        await trio.sleep(31)
+        leaders = [partition(cluster, "t", index).leader for index in range(3)]
+        assert leaders == ([1, 2, 3] if rebalances else [1, 1, 1])

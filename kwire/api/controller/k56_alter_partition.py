@@ -22,9 +22,11 @@ from kwire.wire.messages import AlterPartitionRequest, AlterPartitionResponse
 _EPOCHS_SINCE: Final = 3  # KIP-903
 
 
-def handle(context: Context, request: AlterPartitionRequest) -> AlterPartitionResponse:
+async def handle(context: Context, request: AlterPartitionRequest) -> AlterPartitionResponse:
     context.authorize_cluster(Operation.CLUSTER_ACTION)
     with_epochs = context.api_version >= _EPOCHS_SINCE
-    response = answer_alter_partition(serving(context), request, with_epochs=with_epochs)
+    response = await answer_alter_partition(
+        serving(context), request, with_epochs=with_epochs, yield_turn=context.yield_turn
+    )
     response.throttle_time_ms = context.throttle_ms
     return response

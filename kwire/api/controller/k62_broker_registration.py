@@ -24,10 +24,10 @@ from kwire.wire.messages import BrokerRegistrationRequest, BrokerRegistrationRes
 logger = Logger("kwire.controller")
 
 
-def handle(context: Context, request: BrokerRegistrationRequest) -> BrokerRegistrationResponse:
+async def handle(context: Context, request: BrokerRegistrationRequest) -> BrokerRegistrationResponse:
     context.authorize_cluster(Operation.CLUSTER_ACTION)
     try:
-        epoch = serving(context).register_broker(_registration(request))
+        epoch = await serving(context).register_broker(_registration(request))
     except KafkaError as refusal:
         logger.warning(
             "broker registration refused", broker=request.broker_id, peer=context.client.peer, why=str(refusal)

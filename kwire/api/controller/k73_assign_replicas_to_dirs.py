@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from kwire.api.controller.serving import serving
 from kwire.broker.requests.context import Context
+from kwire.errors import Code
+from kwire.limits import METADATA_STEP_RECORDS
 from kwire.metadata.cluster.directories import ReplicaDirectory
 from kwire.security.operations import Operation
 from kwire.wire.messages import AssignReplicasToDirsRequest, AssignReplicasToDirsResponse
@@ -18,7 +20,7 @@ from kwire.wire.messages import AssignReplicasToDirsRequest, AssignReplicasToDir
 Answer = AssignReplicasToDirsResponse
 
 
-def handle(context: Context, request: AssignReplicasToDirsRequest) -> AssignReplicasToDirsResponse:
+async def handle(context: Context, request: AssignReplicasToDirsRequest) -> AssignReplicasToDirsResponse:
     context.authorize_cluster(Operation.CLUSTER_ACTION)
     replicas = [
         ReplicaDirectory(topic.topic_id, one.partition_index, directory.id)
@@ -26,7 +28,13 @@ def handle(context: Context, request: AssignReplicasToDirsRequest) -> AssignRepl
         for topic in directory.topics
         for one in topic.partitions
     ]
-    codes = iter(serving(context).assign_directories(request.broker_id, request.broker_epoch, replicas))
+    assigned: list[Code] = []
+    for start in range(0, len(replicas) or 1, METADATA_STEP_RECORDS):
+        if start:
+            await context.yield_turn()
+        some = replicas[start : start + METADATA_STEP_RECORDS]
+        assigned += serving(context).assign_directories(request.broker_id, request.broker_epoch, some)
+    codes = iter(assigned)
     return AssignReplicasToDirsResponse(
         throttle_time_ms=context.throttle_ms,
         directories=[

@@ -17,6 +17,7 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.containment import start_contained
+from kwire.broker.controller.change_steps import ChangeSteps, Steps
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.served_log import ServedLog
 from kwire.broker.endpoint import Endpoint
@@ -27,15 +28,23 @@ from kwire.metadata.cluster.directories import ReplicaDirectory, assign_director
 from kwire.metadata.cluster.heartbeat import Heartbeat, State, check_epoch, decide_heartbeat
 from kwire.metadata.cluster.leadership import (
     begin_shutdown,
-    elect_preferred_leaders,
-    elect_unclean_leaders,
+    elect_in_steps,
+    elect_preferred_in_steps,
+    elect_unclean_in_steps,
     fence,
     leave_in_steps,
-    lose_directories,
+    lose_directories_in_steps,
 )
 from kwire.metadata.cluster.nodes import PRODUCER_ID_BLOCK, reserve_producer_ids
 from kwire.metadata.cluster.partition_changes import PartitionChanges
-from kwire.metadata.cluster.registration import BrokerRegistration, register
+from kwire.metadata.cluster.registration import (
+    BrokerRegistration,
+    check_registration,
+    may_lack_records,
+    register,
+    replaces,
+)
+from kwire.metadata.cluster.replica_counts import ReplicaCounts
 from kwire.metadata.cluster.sessions import BrokerSessions
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import SECURITY_PROTOCOLS, Partition
@@ -43,13 +52,10 @@ from kwire.metadata.features import SERVED
 from kwire.metadata.image import Delta
 from kwire.storage.files import Files
 from kwire.types import Uuid
-from kwire.wire.message import Message
 from kwire.wire.messages import RegisterControllerRecord
 
 logger = Logger("kwire.controller")
 
-# Elections of one batch, as in Apache Kafka; the next batch follows at once.
-_ELECTIONS_MAX: Final = 1000
 _HAND_OVER_POLL_S: Final = 0.02
 # How often sessions are checked. A check that is late by more than the second value means that this process was paused.
 _SESSION_CHECK_MS: Final = 500.0
@@ -91,14 +97,18 @@ class ClusterController:
         self.cluster_id = cluster_id
         self.log = ServedLog(controller.log, files, clock=clock, endpoints=endpoints)
         self.sessions = BrokerSessions(configs.broker["broker.session.timeout.ms"])
+        self._counts = controller.counts = ReplicaCounts()
+        self._steps = ChangeSteps(controller.commit)
         controller.observers = self.log.observers
 
     @property
     def node_id(self) -> int:
         return self._controller.log.node_id
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Register this controller, and give each unfenced broker of the log a session. Raises StorageFailure."""
+        for _ in self._counts.count_in_steps(self._controller.image):
+            await trio.lowlevel.checkpoint()
         now_ms = self._clock.monotonic_ms()
         for broker in self._controller.image.brokers.values():
             if broker.id != self._own_broker:
@@ -111,18 +121,20 @@ class ClusterController:
         if self._controller.image.metadata_version >= _REGISTERS_CONTROLLERS:
             self._controller.commit([self._own_registration()])
 
-    def register_broker(self, registration: BrokerRegistration) -> int:
+    async def register_broker(self, registration: BrokerRegistration) -> int:
         """Register a broker and return its epoch. Raises KafkaError (see ``cluster.registration``), StorageFailure."""
-        controller = self._controller
+        controller, broker_id = self._controller, registration.broker_id
+        self._check(registration)
+        if replaces(controller.image, registration) and self._counts.listed(broker_id):
+            unclean = may_lack_records(controller.image, registration)
+            await self._steps.finish(leave_in_steps(controller.image, self._configs, broker_id, unclean=unclean))
+            self._check(registration)  # others ran meanwhile
         registered = register(
             controller.image,
             self._configs,
             registration,
-            cluster_id=self.cluster_id,
-            kraft_version=controller.log.quorum.kraft_version,
-            voters={self.node_id},
+            counts=self._counts,
             epoch=controller.log.end_offset,
-            has_session=self.sessions.has_session(registration.broker_id, self._clock.monotonic_ms()),
         )
         controller.commit(registered.records)
         broker = controller.image.brokers[registration.broker_id]
@@ -130,24 +142,53 @@ class ClusterController:
         logger.info("broker registered", broker=broker.id, epoch=registered.epoch, rack=broker.rack)
         return registered.epoch
 
+    def _check(self, registration: BrokerRegistration) -> None:
+        check_registration(
+            self._controller.image,
+            registration,
+            cluster_id=self.cluster_id,
+            kraft_version=self._controller.log.quorum.kraft_version,
+            voters={self.node_id},
+            has_session=self.sessions.has_session(registration.broker_id, self._clock.monotonic_ms()),
+        )
+
     def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
         """Take a heartbeat, and change the broker's state. Raises KafkaError(STALE_BROKER_EPOCH), StorageFailure."""
         controller, sessions = self._controller, self.sessions
         before = check_epoch(controller.image, beat.broker_id, beat.broker_epoch).fenced
         sessions.registered(beat.broker_id, beat.broker_epoch, fenced=before)
-        decision = decide_heartbeat(controller.image, self._configs, sessions, beat)
+        decision = decide_heartbeat(controller.image, self._configs, sessions, self._counts, beat)
         controller.commit(decision.records)
         fenced = decision.state in {State.FENCED, State.MAY_SHUT_DOWN}
         sessions.touch(
             beat.broker_id, fenced=fenced, metadata_offset=beat.metadata_offset, now_ms=self._clock.monotonic_ms()
         )
         if decision.state is State.SHUTTING_DOWN:
-            sessions.begin_shutdown(beat.broker_id, controller.log.end_offset - 1)
+            sessions.begin_shutdown(beat.broker_id)
+        if decision.steps is not None:
+            self._begin_steps(beat, decision.steps, hands_over=decision.state is State.SHUTTING_DOWN)
         if fenced != before:
             logger.info(
                 "broker fenced" if fenced else "broker unfenced", broker=beat.broker_id, state=decision.state.value
             )
         return HeartbeatReply(decision.is_caught_up, fenced, decision.state is State.MAY_SHUT_DOWN)
+
+    def _begin_steps(self, beat: Heartbeat, steps: Steps, *, hands_over: bool) -> None:
+        def is_registered() -> bool:
+            broker = self._controller.image.brokers.get(beat.broker_id)
+            return broker is not None and broker.epoch == beat.broker_epoch
+
+        def done() -> None:
+            if hands_over:
+                self.sessions.handed_over(beat.broker_id, beat.broker_epoch, self._controller.log.end_offset - 1)
+
+        self._steps.begin(steps, goes_on=is_registered, done=done)
+
+    async def take_out(self, broker_id: int) -> None:
+        """Take a broker out of all in-sync and eligible sets, before it is unregistered. Raises StorageFailure."""
+        if self._counts.listed(broker_id):
+            steps = leave_in_steps(self._controller.image, self._configs, broker_id, unclean=True)
+            await self._steps.finish(steps)
 
     def alter_partitions(
         self, broker_id: int, broker_epoch: int, proposals: Sequence[Proposal]
@@ -190,7 +231,8 @@ class ClusterController:
         own = None if self._own_broker is None else image.brokers.get(self._own_broker)
         if own is None or self.sessions.lowest_active_offset() == float("inf"):
             return
-        self._controller.commit(begin_shutdown(image, self._configs, own))
+        self._controller.commit(begin_shutdown(image, own))
+        await self._steps.finish(leave_in_steps(image, self._configs, own.id))
         offset = self._controller.log.end_offset - 1
         with trio.move_on_after(self.sessions.timeout_ms / 1000):
             while self.sessions.lowest_active_offset() < offset:  # noqa: ASYNC110 (heartbeats have no event)
@@ -201,10 +243,11 @@ class ClusterController:
         assert self._own_broker is not None
         image = self._controller.image
         broker = image.brokers[self._own_broker]
-        self._controller.commit(lose_directories(image, self._configs, broker, [directory]))
+        self._steps.begin(lose_directories_in_steps(image, self._configs, broker, [directory]))
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Wake waiting readers of the log, and remove the sessions of unregistered brokers."""
+        """Wake waiting readers of the log, follow the counts, and remove the sessions of unregistered brokers."""
+        self._counts.follow(delta)
         for broker_id in delta.brokers_changed:
             if broker_id not in self._controller.image.brokers:
                 self.sessions.unregistered(broker_id)
@@ -213,7 +256,11 @@ class ClusterController:
 
     async def run(self) -> None:
         """Fence brokers whose session ends, and hold the periodic elections, until cancelled."""
+        if self._counts.leaderless:
+            # The controller may have ended in the middle of the elections that an unfenced broker made possible.
+            self._steps.begin(elect_in_steps(self._controller.image, self._configs))
         async with trio.open_nursery() as nursery:
+            start_contained(nursery, self._clock.sleep, self._steps.run)
             start_contained(nursery, self._clock.sleep, self._fence_expired)
             start_contained(nursery, self._clock.sleep, self._elect_preferred)
             start_contained(nursery, self._clock.sleep, self._elect_unclean)
@@ -222,7 +269,7 @@ class ClusterController:
         """Fence the brokers whose session has ended, one batch for each. Raises StorageFailure."""
         for broker_id in self.sessions.expired(self._clock.monotonic_ms()):
             broker = self._controller.image.brokers[broker_id]
-            self._controller.commit(fence(self._controller.image, self._configs, broker))
+            self._controller.commit(fence(self._controller.image, self._configs, broker, self._counts))
             self.sessions.fence(broker_id)
             logger.warning("broker fenced: its session ended", broker=broker_id, session_ms=self.sessions.timeout_ms)
 
@@ -249,28 +296,27 @@ class ClusterController:
 
         In this order a controller that fails in between fences the broker after its next start.
         """
-        for records in leave_in_steps(self._controller.image, self._configs, broker_id):
-            self._controller.commit(records)
-            await trio.lowlevel.checkpoint()
-            if broker_id not in self.sessions.expired(self._clock.monotonic_ms()):
-                return
+        await self._steps.finish(
+            leave_in_steps(self._controller.image, self._configs, broker_id),
+            goes_on=lambda: broker_id in self.sessions.expired(self._clock.monotonic_ms()),
+        )
 
     async def _elect_preferred(self) -> None:
         while True:
             await self._clock.sleep(self._configs.broker["leader.imbalance.check.interval.seconds"] * 1000)
-            if self._configs.broker["auto.leader.rebalance.enable"]:
-                await self._elect(elect_preferred_leaders(self._controller.image, self._configs, _ELECTIONS_MAX))
+            if self._configs.broker["auto.leader.rebalance.enable"] and self._counts.led_by_others:
+                await self._elect("preferred", elect_preferred_in_steps(self._controller.image, self._configs))
 
     async def _elect_unclean(self) -> None:
         while True:
             await self._clock.sleep(self._configs.broker["unclean.leader.election.interval.ms"])
-            await self._elect(elect_unclean_leaders(self._controller.image, self._configs, _ELECTIONS_MAX))
+            if self._counts.leaderless:
+                await self._elect("unclean", elect_unclean_in_steps(self._controller.image, self._configs))
 
-    async def _elect(self, records: list[Message]) -> None:
-        if records:
-            self._controller.commit(records)
-            logger.info("leaders elected", partitions=len(records))
-        await trio.lowlevel.checkpoint()
+    async def _elect(self, election: str, steps: Steps) -> None:
+        elected = await self._steps.finish(steps)
+        if elected:
+            logger.info("leaders elected", election=election, partitions=elected)
 
     def _own_registration(self) -> RegisterControllerRecord:
         return RegisterControllerRecord(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 
@@ -31,6 +31,9 @@ from kwire.metadata.image import METADATA_VERSION, Delta, MetadataImage, Record
 from kwire.metadata.log.snapshot import broker_record
 from kwire.types import Uuid
 
+if TYPE_CHECKING:  # only a controller of several brokers loads it
+    from kwire.metadata.cluster.replica_counts import ReplicaCounts
+
 T = TypeVar("T")
 
 # The age of the last snapshot is checked a few times within what the settings allow.
@@ -41,7 +44,8 @@ class EmbeddedController:
     """The controller over this node's metadata log, whose only voter this node is.
 
     ``on_storage_failure`` is called when the metadata log refuses an append. ``observers`` lists the nodes that read
-    the log, where it is served to others. ``after_upgrade`` are called after a change of the metadata.version.
+    the log, where it is served to others; ``counts`` are kept there too. ``after_upgrade`` are called after a change of
+    the metadata.version.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class EmbeddedController:
         self._on_delta: list[Callable[[Delta], None]] = []
         self._log_dirs: Sequence[Uuid] = ()
         self.observers: Callable[[], Sequence[Observer]] = tuple
+        self.counts: ReplicaCounts | None = None
         self.after_upgrade: list[Callable[[Delta], None]] = [self._register_directories]
 
     @property
@@ -87,6 +92,7 @@ class EmbeddedController:
             node_id=self.log.node_id,
             kraft_version=self.log.quorum.kraft_version,
             uuid=self._clock.uuid,
+            counts=self.counts,
         )
         decision = command.decide(state, no_charge if command.validate_only else charge)
         if not decision.records or command.validate_only:

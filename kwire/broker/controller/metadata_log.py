@@ -16,7 +16,7 @@ An Apache Kafka broker can start on this directory, and this broker on a directo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -42,6 +42,7 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.directories import loss_report
 from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
+from kwire.broker.steps import run_at_once
 from kwire.errors import StorageFailure
 from kwire.metadata import features
 from kwire.metadata.cluster.nodes import bootstrap_records
@@ -118,10 +119,18 @@ class MetadataLog:
 
     @classmethod
     def open(cls, files: Files, dirs: LogDirs, *, node_id: int, settings: BrokerSettings, clock: Clock) -> MetadataLog:
+        """Open at once; see ``open_in_steps``."""
+        return run_at_once(cls.open_in_steps(files, dirs, node_id=node_id, settings=settings, clock=clock))
+
+    @classmethod
+    def open_in_steps(
+        cls, files: Files, dirs: LogDirs, *, node_id: int, settings: BrokerSettings, clock: Clock
+    ) -> Generator[None, None, MetadataLog]:
         """Replay the directory, become the leader of the next epoch, and append the first records of a new cluster.
 
-        A directory without metadata is formatted first, unless it holds data. Raises StorageFailure, ConfigProblem for
-        a metadata.log.dir that is not one of log.dirs.
+        Returns the log; yields between two steps, since a large log takes long. A directory without metadata is
+        formatted first, unless it holds data. Raises StorageFailure, ConfigProblem for a metadata.log.dir that is not
+        one of log.dirs.
         """
         configs = EffectiveConfigs(MetadataImage(), settings, node_id)
         home = _home(dirs, configs)
@@ -135,8 +144,8 @@ class MetadataLog:
         # kafka-storage format makes no directory for the log where the settings name the quorum's voters.
         files.make_directory(metadata_path(home))
         loaded = MetadataReplay(files, metadata_path(home))
-        loaded.load_snapshot()
-        check_metadata_log(
+        yield from loaded.load_snapshot()
+        yield from check_metadata_log(
             files,
             metadata_path(home),
             from_offset=loaded.snapshot.offset,
@@ -145,7 +154,7 @@ class MetadataLog:
             same_boot=home.same_boot,
         )
         self = cls(files=files, home=home, node_id=node_id, configs=configs, clock=clock, loaded=loaded)
-        loaded.replay(self.log)
+        yield from loaded.replay(self.log)
         self.quorum = loaded.quorum
         self.last_timestamp_ms = loaded.last_timestamp_ms
         self._bytes_since_snapshot = loaded.bytes_since_snapshot

@@ -6,10 +6,14 @@ image is used for.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Final, TypeAlias
+
 from kwire.broker.logs import Logger
 from kwire.errors import KafkaError, ProtocolViolation, StorageFailure
+from kwire.limits import METADATA_STEP_RECORDS
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.log.log_format import Quorum, RecordReader, SnapshotId, list_snapshots, read_snapshot
+from kwire.metadata.log.log_format import Quorum, RecordReader, SnapshotId, SnapshotReader, list_snapshots
 from kwire.storage.files import Files
 from kwire.storage.log import Log
 from kwire.wire.batches.batch import read_batch_header
@@ -17,8 +21,18 @@ from kwire.wire.batches.batch import read_batch_header
 logger = Logger("kwire.metadata")
 
 
+# A file is read in pieces, and small batches are read together in one step, up to this size.
+_STEP_BYTES: Final = 256 * 1024
+_STEP_BATCHES: Final = 64
+
+_Steps: TypeAlias = Generator[None, None, None]
+
+
 class MetadataReplay:
-    """The content of a metadata directory: ``image`` and ``quorum``, once ``load_snapshot`` and ``replay`` have run."""
+    """The content of a metadata directory: ``image`` and ``quorum``, once ``load_snapshot`` and ``replay`` have run.
+
+    Both are generators, which others can run between two steps of.
+    """
 
     def __init__(self, files: Files, directory: str) -> None:
         self.image = MetadataImage()
@@ -40,30 +54,55 @@ class MetadataReplay:
         """Whether the log ends inside a transaction."""
         return self._reader.in_transaction
 
-    def load_snapshot(self) -> None:
+    def load_snapshot(self) -> _Steps:
         """Load the newest snapshot that is valid; those that are not are skipped with a warning."""
-        for snapshot_id in reversed(list_snapshots(self._files.sizes(self._directory))):
+        sizes = self._files.sizes(self._directory)
+        for snapshot_id in reversed(list_snapshots(sizes)):
             path = f"{self._directory}/{snapshot_id.file_name}"
+            image = MetadataImage()
             try:
-                snapshot = read_snapshot(path, self._files.read_bytes(path) or b"")
+                content = yield from self._read(path, sizes[snapshot_id.file_name])
+                reader = SnapshotReader(path, content)
+                for records in reader.steps():
+                    image.apply(records)
+                    yield
             except StorageFailure as failure:
                 logger.warning("metadata snapshot skipped", path=path, error=str(failure))
                 self.damaged_snapshots.append(failure)
                 continue
-            self.image.apply(snapshot.records)
-            self._reader = RecordReader(snapshot.quorum)
+            self.image = image
+            self._reader = RecordReader(reader.quorum)
             self.snapshot = snapshot_id
-            self.last_timestamp_ms = snapshot.last_timestamp_ms
+            self.last_timestamp_ms = reader.last_timestamp_ms
             return
 
-    def replay(self, log: Log) -> None:
+    def _read(self, path: str, size_bytes: int) -> Generator[None, None, bytearray]:
+        content = bytearray()
+        file = self._files.open(path, size=size_bytes, writable=False)
+        try:
+            while piece := file.read(len(content), min(_STEP_BYTES, size_bytes - len(content))):
+                content += piece
+                yield
+        finally:
+            file.close()
+        return content
+
+    def replay(self, log: Log) -> _Steps:
         """Apply the batches after the snapshot. Raises StorageFailure for records that cannot be applied."""
-        for batch in log.read_batches(self.snapshot.offset):
+        for count, batch in enumerate(log.read_batches(self.snapshot.offset), 1):
             header = read_batch_header(batch)
             self.bytes_since_snapshot += header.size_bytes
             self.last_timestamp_ms = max(self.last_timestamp_ms, header.max_timestamp)
+            if count % _STEP_BATCHES == 0:
+                yield
             try:
-                self.image.apply(self._reader.read(batch, header))
+                for place, records in enumerate(self._reader.steps(batch, header)):
+                    if place:
+                        yield
+                    for start in range(0, len(records), METADATA_STEP_RECORDS):
+                        if start:
+                            yield
+                        self.image.apply(records[start : start + METADATA_STEP_RECORDS])
             except (KafkaError, ProtocolViolation, LookupError, ValueError) as error:
                 raise StorageFailure(
                     self._directory,

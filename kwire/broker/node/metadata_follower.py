@@ -9,9 +9,9 @@ Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 
 import trio
 
@@ -19,6 +19,7 @@ from kwire.broker.containment import notify
 from kwire.broker.logs import Logger
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, OutboundError
+from kwire.broker.steps import run_in_steps
 from kwire.errors import ProtocolViolation
 from kwire.metadata.image import Delta, MetadataImage, Record
 from kwire.metadata.log.differences import differences
@@ -26,8 +27,6 @@ from kwire.metadata.log.observer import Change, ControllerAddress, LoadedSnapsho
 from kwire.metadata.log.steps import apply_in_steps, parts_of
 
 log = Logger("kwire.metadata")
-
-T = TypeVar("T")
 
 # An outage is logged once, and again after this time.
 _LOG_OUTAGE_EVERY_S: Final = 30.0
@@ -119,11 +118,11 @@ class MetadataFollower:
         steps, failed = change.steps, partial(_log_record, change.offset)
         if isinstance(change, LoadedSnapshot) and self.image.version:
             after = MetadataImage()
-            await _run(apply_in_steps(after, steps, failed=failed))
+            await run_in_steps(apply_in_steps(after, steps, failed=failed))
             log.info("metadata snapshot loaded", offset=change.offset)
             steps = differences(self.image, after)
         version = self.image.version
-        delta = await _run(apply_in_steps(self.image, steps, failed=failed))
+        delta = await run_in_steps(apply_in_steps(self.image, steps, failed=failed))
         if self.image.version == version:
             return
         for place, part in enumerate(parts_of(delta)):
@@ -164,17 +163,6 @@ class MetadataFollower:
             lasted_s = round(trio.current_time() - self._outage_since_s, 1)
             log.info("following the active controller", controller=_text(self.leader), outage_s=lasted_s)
             self._outage_since_s, self._outage_logged_s = None, float("-inf")
-
-
-async def _run(steps: Generator[None, None, T]) -> T:
-    """Run a generator to its end with other tasks in between; returns what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            value: T = done.value
-            return value
-        await trio.lowlevel.checkpoint()
 
 
 def _log_record(offset: int, record: Record, error: Exception) -> None:

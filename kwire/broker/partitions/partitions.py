@@ -152,7 +152,8 @@ class Partitions:
             one.forget_all_but(here)
         for topic in self._image.topics.values():
             for partition in topic.partitions:
-                self._add(topic.name, partition)
+                if self._node_id in partition.replicas:
+                    self._add(topic.name, partition)
 
     def unrecovered(self) -> list[Partition]:
         """The partitions whose log was not closed cleanly before this start and has not been opened since."""

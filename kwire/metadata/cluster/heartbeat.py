@@ -7,17 +7,31 @@ depend on: requests, clocks.
     unfenced -- wants to stop and leads a partition ----------------> controlled shutdown
     controlled shutdown -- leads nothing, and the other brokers have applied that --> may shut down
     fenced, or unfenced and leading nothing, wants to stop ---------> may shut down
+
+What changes many partitions is not among the records of the heartbeat, but in ``steps``, so that it does not hold up
+the heartbeats of other brokers. A broker that leads nothing, but is in many in-sync sets, is in controlled shutdown
+until it has left them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.cluster.leadership import begin_shutdown, fence, leads, lose_directories, unfence
+from kwire.limits import METADATA_STEP_RECORDS
+from kwire.metadata.cluster.leadership import (
+    begin_shutdown,
+    elect_in_steps,
+    fence,
+    leave_in_steps,
+    lose_directories_in_steps,
+    unfence,
+)
+from kwire.metadata.cluster.replica_counts import ReplicaCounts
 from kwire.metadata.cluster.sessions import BrokerSessions
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode
@@ -56,11 +70,15 @@ class Heartbeat:
 
 
 class HeartbeatDecision(NamedTuple):
-    """The records of a heartbeat, and the state of the broker once they are applied."""
+    """The records of a heartbeat, and the state of the broker once they are applied.
+
+    ``steps`` are further records, made while they are taken: each step is committed before the next one is taken.
+    """
 
     records: list[Message]
     state: State
     is_caught_up: bool
+    steps: Iterator[list[Message]] | None
 
 
 def check_epoch(image: MetadataImage, broker_id: int, broker_epoch: int) -> BrokerNode:
@@ -76,19 +94,32 @@ def check_epoch(image: MetadataImage, broker_id: int, broker_epoch: int) -> Brok
 
 
 def decide_heartbeat(
-    image: MetadataImage, configs: EffectiveConfigs, sessions: BrokerSessions, beat: Heartbeat
+    image: MetadataImage, configs: EffectiveConfigs, sessions: BrokerSessions, counts: ReplicaCounts, beat: Heartbeat
 ) -> HeartbeatDecision:
     """Decide a heartbeat. Changes nothing. Raises KafkaError(STALE_BROKER_EPOCH)."""
     broker = check_epoch(image, beat.broker_id, beat.broker_epoch)
     caught_up = beat.metadata_offset >= broker.epoch
     current = _current(sessions, broker)
-    state = _next(image, sessions, beat, current, caught_up=caught_up)
-    records = _transition(image, configs, broker, current, state)
-    if image.metadata_version >= _DIRECTORIES and beat.offline_dirs:
-        records += lose_directories(image, configs, broker, beat.offline_dirs)
+    state = _next(sessions, counts, beat, current, caught_up=caught_up)
+    records: list[Message] = []
+    steps: Iterator[list[Message]] | None = None
+    match state:
+        case _ if state is current:
+            pass
+        case State.UNFENCED:
+            records = unfence(image, broker)
+            steps = elect_in_steps(image, configs) if counts.leaderless else None
+        case State.SHUTTING_DOWN:
+            records = begin_shutdown(image, broker)
+            steps = leave_in_steps(image, configs, broker.id)
+        case State.FENCED | State.MAY_SHUT_DOWN:
+            records = [] if broker.fenced else fence(image, configs, broker, counts)
+    if image.metadata_version >= _DIRECTORIES and not set(beat.offline_dirs).isdisjoint(broker.log_dirs):
+        lost = lose_directories_in_steps(image, configs, broker, beat.offline_dirs)
+        steps = lost if steps is None else chain(steps, lost)
     if beat.cordoned_dirs is not None:
         records += cordon(image, broker, beat.cordoned_dirs)
-    return HeartbeatDecision(records, state, caught_up)
+    return HeartbeatDecision(records, state, caught_up, steps)
 
 
 def _current(sessions: BrokerSessions, broker: BrokerNode) -> State:
@@ -97,7 +128,10 @@ def _current(sessions: BrokerSessions, broker: BrokerNode) -> State:
     return State.FENCED if broker.fenced else State.UNFENCED
 
 
-def _next(image: MetadataImage, sessions: BrokerSessions, beat: Heartbeat, current: State, *, caught_up: bool) -> State:
+def _next(
+    sessions: BrokerSessions, counts: ReplicaCounts, beat: Heartbeat, current: State, *, caught_up: bool
+) -> State:
+    leads = counts.led[beat.broker_id] > 0
     match current:
         case State.FENCED if beat.want_shut_down:
             return State.MAY_SHUT_DOWN
@@ -106,26 +140,13 @@ def _next(image: MetadataImage, sessions: BrokerSessions, beat: Heartbeat, curre
         case State.UNFENCED if beat.want_fence:
             return State.MAY_SHUT_DOWN if beat.want_shut_down else State.FENCED
         case State.UNFENCED if beat.want_shut_down:
-            return State.SHUTTING_DOWN if leads(image, beat.broker_id) else State.MAY_SHUT_DOWN
-        case State.SHUTTING_DOWN if not leads(image, beat.broker_id):
+            leaves_many = leads or counts.in_sync[beat.broker_id] > METADATA_STEP_RECORDS
+            return State.SHUTTING_DOWN if leaves_many else State.MAY_SHUT_DOWN
+        case State.SHUTTING_DOWN if not leads:
             offset = sessions.shutdown_offset(beat.broker_id)
             others_know = offset is not None and offset <= sessions.lowest_active_offset()
             return State.MAY_SHUT_DOWN if others_know else State.SHUTTING_DOWN
     return current
-
-
-def _transition(
-    image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode, current: State, state: State
-) -> list[Message]:
-    if state is current:
-        return []
-    match state:
-        case State.UNFENCED:
-            return unfence(image, configs, broker)
-        case State.SHUTTING_DOWN:
-            return begin_shutdown(image, configs, broker)
-        case State.FENCED | State.MAY_SHUT_DOWN:
-            return [] if broker.fenced else fence(image, configs, broker)
 
 
 def cordon(image: MetadataImage, broker: BrokerNode, cordoned: Sequence[Uuid]) -> list[Message]:

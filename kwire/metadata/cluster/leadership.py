@@ -7,10 +7,13 @@ directories, and the periodic elections. Must not depend on: when these happen (
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import Final
 
 from kwire.limits import METADATA_STEP_RECORDS, METADATA_STEP_VISITS
 from kwire.metadata.cluster.partition_changes import Election, PartitionChanges, directory_of
+from kwire.metadata.cluster.replica_counts import ReplicaCounts, leaves
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import NO_LEADER, BrokerNode, Partition
 from kwire.metadata.image import MetadataImage
@@ -31,84 +34,132 @@ _SHUTDOWN_STATE: Final = 7  # 3.3-IV3: a controlled shutdown is in the metadata 
 Selector = Callable[[Partition], bool]
 
 
-def fence(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode) -> list[Message]:
-    """Fence a broker: it leaves all in-sync sets, and its leaderships go to others that are in sync."""
-    changes = PartitionChanges(image, configs, leaving=broker.id)
-    return [*_update(image, changes, lambda one: broker.id in one.isr), _fencing(image, broker, _FENCE)]
+def fence(
+    image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode, counts: ReplicaCounts | None = None
+) -> list[Message]:
+    """Fence a broker: it leaves all in-sync sets, and its leaderships go to others that are in sync.
 
-
-def leave_in_steps(image: MetadataImage, configs: EffectiveConfigs, broker_id: int) -> Iterator[list[Message]]:
-    """Yield the changes by which a broker leaves in-sync sets, some at a time; ``fence`` has those that are left.
-
-    The caller commits each step before it takes the next one. Others may change the image in between.
+    After ``leave_in_steps`` nothing is left to leave, as a rule, and no partition is looked at.
     """
-    changes = PartitionChanges(image, configs, leaving=broker_id)
-    records: list[Message] = []
-    visited = 0
-    for topic_id, topic in list(image.topics_by_id.items()):
-        for index in range(len(topic.partitions)):
-            current = image.topics_by_id.get(topic_id)
-            if current is None:
-                break  # deleted meanwhile
-            partition = current.partitions[index]
-            if broker_id in partition.isr:
-                records += _change(changes, topic.name, partition)
-            visited += 1
-            if len(records) >= METADATA_STEP_RECORDS or visited >= METADATA_STEP_VISITS:
-                yield records
-                records, visited = [], 0
-
-
-def unfence(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode) -> list[Message]:
-    """Unfence a broker: it leads the partitions without a leader that it may lead."""
-    changes = PartitionChanges(image, configs, joining=broker)
-    return [_fencing(image, broker, _UNFENCE), *_update(image, changes, lambda one: one.leader == NO_LEADER)]
-
-
-def begin_shutdown(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode) -> list[Message]:
-    """Begin a controlled shutdown: the broker leaves in-sync sets and hands its leaderships over."""
-    records: list[Message] = []
-    if image.metadata_version >= _SHUTDOWN_STATE and not broker.in_controlled_shutdown:
-        records.append(
-            BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)
-        )
     changes = PartitionChanges(image, configs, leaving=broker.id)
-    return [*records, *_update(image, changes, lambda one: broker.id in one.isr)]
+    most = None if counts is None else counts.in_sync[broker.id]
+    left = _update(image, changes, partial(leaves, broker.id), most)
+    return [*left, _fencing(image, broker, _FENCE)]
 
 
-def unregister(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode) -> list[Message]:
+def leave_in_steps(
+    image: MetadataImage,
+    configs: EffectiveConfigs,
+    broker_id: int,
+    *,
+    unclean: bool = False,
+    directories: Collection[Uuid] | None = None,
+) -> Iterator[list[Message]]:
+    """Yield the changes by which a broker leaves in-sync sets, and eligible ones if it is ``unclean`` (KIP-966).
+
+    ``directories`` limits them to replicas in these log directories.
+    """
+    changes = PartitionChanges(image, configs, leaving=broker_id, unclean=broker_id if unclean else None)
+
+    wanted = partial(_lists if unclean else leaves, broker_id)
+
+    def leave(topic: str, partition: Partition) -> Sequence[Message]:
+        if not wanted(partition) or (directories is not None and directory_of(partition, broker_id) not in directories):
+            return ()
+        return _change(changes, topic, partition)
+
+    return _in_steps(image, leave)
+
+
+def unfence(image: MetadataImage, broker: BrokerNode) -> list[Message]:
+    """Unfence a broker; ``elect_in_steps`` lets it lead where it may."""
+    return [_fencing(image, broker, _UNFENCE)]
+
+
+def elect_in_steps(
+    image: MetadataImage, configs: EffectiveConfigs, *, joining: BrokerNode | None = None
+) -> Iterator[list[Message]]:
+    """Yield the elections of partitions without a leader. ``joining``: a broker that the image has not unfenced yet."""
+    changes = PartitionChanges(image, configs, joining=joining)
+
+    def elect(topic: str, partition: Partition) -> Sequence[Message]:
+        return _change(changes, topic, partition) if partition.leader == NO_LEADER else ()
+
+    return _in_steps(image, elect)
+
+
+def elect_preferred_in_steps(image: MetadataImage, configs: EffectiveConfigs) -> Iterator[list[Message]]:
+    """Yield the elections of preferred leaders where another replica leads, or none."""
+    changes = PartitionChanges(image, configs)
+
+    def elect(topic: str, partition: Partition) -> Sequence[Message]:
+        if partition.leader == partition.preferred_leader:
+            return ()
+        return _some(changes.change(topic, partition, election=Election.PREFERRED))
+
+    return _in_steps(image, elect)
+
+
+def elect_unclean_in_steps(image: MetadataImage, configs: EffectiveConfigs) -> Iterator[list[Message]]:
+    """Yield the elections of partitions without a leader, where their topics allow an unclean election."""
+    changes = PartitionChanges(image, configs)
+
+    def elect(topic: str, partition: Partition) -> Sequence[Message]:
+        if partition.leader != NO_LEADER or not changes.allows_unclean(topic):
+            return ()
+        return _some(changes.change(topic, partition, election=Election.UNCLEAN))
+
+    return _in_steps(image, elect)
+
+
+def begin_shutdown(image: MetadataImage, broker: BrokerNode) -> list[Message]:
+    """Begin a controlled shutdown: the broker may neither lead nor join in-sync sets; ``leave_in_steps`` follows."""
+    if image.metadata_version < _SHUTDOWN_STATE or broker.in_controlled_shutdown:
+        return []
+    return [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)]
+
+
+def unregister(
+    image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode, counts: ReplicaCounts | None = None
+) -> list[Message]:
     """Remove a registration; the broker is in no in-sync set afterwards, and eligible nowhere."""
     changes = PartitionChanges(image, configs, leaving=broker.id, unclean=broker.id)
-    records = _update(image, changes, lambda one: broker.id in (*one.isr, *one.eligible_leader_replicas))
+    most = None if counts is None else counts.listed(broker.id)
+    records = _update(image, changes, partial(_lists, broker.id), most)
     return [*records, UnregisterBrokerRecord(broker_id=broker.id, broker_epoch=broker.epoch)]
 
 
-def lose_unclean(image: MetadataImage, configs: EffectiveConfigs, broker_id: int) -> list[Message]:
+def lose_unclean(
+    image: MetadataImage, configs: EffectiveConfigs, broker_id: int, counts: ReplicaCounts
+) -> list[Message]:
     """Take a broker that did not stop cleanly out of in-sync and eligible sets: it may lack records (KIP-966)."""
     changes = PartitionChanges(image, configs, unclean=broker_id)
-    return list(_update(image, changes, lambda one: broker_id in (*one.isr, *one.eligible_leader_replicas)))
+    return list(_update(image, changes, partial(_lists, broker_id), counts.listed(broker_id)))
 
 
-def lose_incarnation(image: MetadataImage, configs: EffectiveConfigs, broker_id: int) -> list[Message]:
+def lose_incarnation(
+    image: MetadataImage, configs: EffectiveConfigs, broker_id: int, counts: ReplicaCounts
+) -> list[Message]:
     """Take a broker out of in-sync sets because another incarnation of it begins; it stays eligible."""
     changes = PartitionChanges(image, configs, leaving=broker_id)
-    return list(_update(image, changes, lambda one: broker_id in one.isr))
+    return list(_update(image, changes, partial(leaves, broker_id), counts.in_sync[broker_id]))
 
 
-def lose_directories(
+def lose_directories_in_steps(
     image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode, offline: Collection[Uuid]
-) -> list[Message]:
-    """Record that log directories of a broker failed: its replicas there are in sync no more."""
+) -> Iterator[list[Message]]:
+    """Record that log directories of a broker failed: its replicas there are in sync no more.
+
+    The registration loses them in the last step, so that a controller that ends in between begins again.
+    """
     lost = [directory for directory in broker.log_dirs if directory in offline]
     if not lost:
-        return []
-    changes = PartitionChanges(image, configs, leaving=broker.id)
-    records = _update(image, changes, lambda one: broker.id in one.isr and directory_of(one, broker.id) in lost)
-    online = [directory for directory in broker.log_dirs if directory not in lost]
-    return [
-        *records,
-        BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online),
-    ]
+        return
+    yield from leave_in_steps(image, configs, broker.id, directories=lost)
+    current = image.brokers.get(broker.id)
+    if current is not None and current.epoch == broker.epoch:
+        online = [directory for directory in current.log_dirs if directory not in lost]
+        yield [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online)]
 
 
 def lose_replicas(
@@ -116,30 +167,11 @@ def lose_replicas(
 ) -> list[Message]:
     """Take single replicas of a broker, by topic id and partition, out of in-sync sets."""
     changes = PartitionChanges(image, configs, leaving=broker_id)
-    return list(_update(image, changes, lambda one: (one.topic_id, one.index) in replicas))
-
-
-def elect_preferred_leaders(image: MetadataImage, configs: EffectiveConfigs, most: int) -> list[Message]:
-    """Elect the preferred leader of up to ``most`` partitions that another replica leads."""
-    changes = PartitionChanges(image, configs)
-    wanted = ((topic, one) for topic, one in _partitions(image, lambda one: one.leader != one.preferred_leader))
-    return _first(most, (changes.change(topic, one, election=Election.PREFERRED) for topic, one in wanted))
-
-
-def elect_unclean_leaders(image: MetadataImage, configs: EffectiveConfigs, most: int) -> list[Message]:
-    """Elect a leader for up to ``most`` partitions without one, where their topics allow an unclean election."""
-    changes = PartitionChanges(image, configs)
-    wanted = (
-        (topic, one)
-        for topic, one in _partitions(image, lambda one: one.leader == NO_LEADER)
-        if changes.allows_unclean(topic)
-    )
-    return _first(most, (changes.change(topic, one, election=Election.UNCLEAN) for topic, one in wanted))
-
-
-def leads(image: MetadataImage, broker_id: int) -> bool:
-    """Tell whether a broker leads a partition."""
-    return next(_partitions(image, lambda one: one.leader == broker_id), None) is not None
+    records: list[Message] = []
+    for topic_id, index in sorted(replicas):
+        topic = image.topics_by_id[topic_id]
+        records += _change(changes, topic.name, topic.partitions[index])
+    return records
 
 
 def fences_with_registration_changes(image: MetadataImage) -> bool:
@@ -155,15 +187,44 @@ def _fencing(image: MetadataImage, broker: BrokerNode, change: int) -> Message:
     return UnfenceBrokerRecord(id=broker.id, epoch=broker.epoch)
 
 
-def _update(image: MetadataImage, changes: PartitionChanges, wanted: Selector) -> Iterator[Message]:
-    for topic, partition in _partitions(image, wanted):
+def _update(image: MetadataImage, changes: PartitionChanges, wanted: Selector, most: int | None) -> Iterator[Message]:
+    """Change the partitions that are wanted. ``most``: how many there are, at which the search ends."""
+    for topic, partition in islice(_partitions(image, wanted), most):
         yield from _change(changes, topic, partition)
 
 
+def _in_steps(image: MetadataImage, change: Callable[[str, Partition], Sequence[Message]]) -> Iterator[list[Message]]:
+    """Yield changes of partitions, some at a time; a step may have none.
+
+    The caller commits each step before it takes the next one. Others may change the image in between.
+    """
+    records: list[Message] = []
+    visited = 0
+    for topic_id, topic in list(image.topics_by_id.items()):
+        for index in range(len(topic.partitions)):
+            current = image.topics_by_id.get(topic_id)
+            if current is None:
+                break  # deleted meanwhile
+            records += change(topic.name, current.partitions[index])
+            visited += 1
+            if len(records) >= METADATA_STEP_RECORDS or visited >= METADATA_STEP_VISITS:
+                yield records
+                records, visited = [], 0
+    if records:
+        yield records
+
+
 def _change(changes: PartitionChanges, topic: str, partition: Partition) -> Sequence[Message]:
-    record = changes.change(
-        topic, partition, isr=changes.without_lost(partition), election=changes.usual_election(topic)
+    return _some(
+        changes.change(topic, partition, isr=changes.without_lost(partition), election=changes.usual_election(topic))
     )
+
+
+def _lists(broker_id: int, partition: Partition) -> bool:
+    return broker_id in partition.isr or broker_id in partition.eligible_leader_replicas
+
+
+def _some(record: Message | None) -> Sequence[Message]:
     return () if record is None else (record,)
 
 
@@ -172,13 +233,3 @@ def _partitions(image: MetadataImage, wanted: Selector) -> Iterator[tuple[str, P
         for partition in topic.partitions:
             if wanted(partition):
                 yield topic.name, partition
-
-
-def _first(most: int, records: Iterator[Message | None]) -> list[Message]:
-    found: list[Message] = []
-    for record in records:
-        if len(found) >= most:
-            break
-        if record is not None:
-            found.append(record)
-    return found

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster import leadership
@@ -28,6 +30,9 @@ from kwire.wire.messages import (
     ProducerIdsRecord,
     UnregisterControllerRecord,
 )
+
+if TYPE_CHECKING:  # only a controller of several brokers keeps them
+    from kwire.metadata.cluster.replica_counts import ReplicaCounts
 
 PRODUCER_ID_BLOCK = 1000
 _PRODUCER_ID_MAX = 2**63 - 1
@@ -60,7 +65,8 @@ def register_broker(
     broker = _node(registration, features, image.metadata_version)
     return [
         broker_record(broker),
-        *(record for record in leadership.unfence(image, configs, broker) if _is_certain(record, broker.id)),
+        *leadership.unfence(image, broker),
+        *(record for record in _elections(image, configs, broker) if _is_certain(record, broker.id)),
         *(_after_lost_page_cache(image, configs, broker.id) if page_cache_lost else ()),
     ]
 
@@ -75,12 +81,14 @@ def stop_broker(broker: BrokerNode) -> list[Message]:
     return [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)]
 
 
-def unregister_broker(image: MetadataImage, configs: EffectiveConfigs, broker_id: int) -> list[Message]:
+def unregister_broker(
+    image: MetadataImage, configs: EffectiveConfigs, broker_id: int, counts: ReplicaCounts | None = None
+) -> list[Message]:
     """Unregister a broker. Raises KafkaError(BROKER_ID_NOT_REGISTERED)."""
     broker = image.brokers.get(broker_id)
     if broker is None:
         raise KafkaError(Code.BROKER_ID_NOT_REGISTERED, f"Broker ID {broker_id} is not currently registered")
-    return leadership.unregister(image, configs, broker)
+    return leadership.unregister(image, configs, broker, counts)
 
 
 def unregister_controller(image: MetadataImage, controller_id: int, *, own_id: int) -> list[Message]:
@@ -129,6 +137,11 @@ def bootstrap_records(levels: Mapping[str, int], *, min_insync_replicas: int) ->
             )
         )
     return records
+
+
+def _elections(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode) -> Iterator[Message]:
+    """The elections of partitions without a leader, once ``broker`` is unfenced."""
+    return chain.from_iterable(leadership.elect_in_steps(image, configs, joining=broker))
 
 
 def _is_certain(record: Message, broker_id: int) -> bool:

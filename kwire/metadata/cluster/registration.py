@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.leadership import lose_incarnation, lose_unclean
+from kwire.metadata.cluster.replica_counts import ReplicaCounts
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode, Endpoint, VersionRange
 from kwire.metadata.image import KRAFT_VERSION, METADATA_VERSION, MetadataImage
@@ -52,18 +53,16 @@ class Registered(NamedTuple):
     epoch: int
 
 
-def register(
+def check_registration(
     image: MetadataImage,
-    configs: EffectiveConfigs,
     registration: BrokerRegistration,
     *,
     cluster_id: str,
     kraft_version: int,
     voters: Collection[int],
-    epoch: int,
     has_session: bool,
-) -> Registered:
-    """Register a broker, fenced. ``epoch`` is the offset of the next record, which a new incarnation gets.
+) -> None:
+    """Refuse a registration that cannot be accepted.
 
     ``has_session``: the broker that is registered with this id was in contact lately. Raises KafkaError:
     INCONSISTENT_CLUSTER_ID, DUPLICATE_BROKER_REGISTRATION, BROKER_ID_NOT_REGISTERED (a broker of ZooKeeper),
@@ -72,20 +71,45 @@ def register(
     if registration.cluster_id != cluster_id:
         message = f"Expected cluster ID {cluster_id}, but got cluster ID {registration.cluster_id}"
         raise KafkaError(Code.INCONSISTENT_CLUSTER_ID, message)
-    existing = image.brokers.get(registration.broker_id)
-    same = existing is not None and existing.incarnation_id == registration.incarnation_id
-    if existing is not None and has_session and not same:
+    if has_session and replaces(image, registration):
         raise KafkaError(Code.DUPLICATE_BROKER_REGISTRATION, "Another broker is registered with that broker id.")
     if registration.is_migrating_zk_broker:
         raise KafkaError(Code.BROKER_ID_NOT_REGISTERED, "Controller does not support registering ZK brokers.")
     _check_directories(image, registration)
     _check_node(registration, voters)
     _check_features(image, registration, kraft_version)
-    if existing is not None and same:
-        return Registered([_record(image, registration, existing.epoch, amended=existing)], existing.epoch)
+
+
+def replaces(image: MetadataImage, registration: BrokerRegistration) -> bool:
+    """Tell whether another incarnation of the broker is registered, which this one takes the place of."""
+    existing = image.brokers.get(registration.broker_id)
+    return existing is not None and existing.incarnation_id != registration.incarnation_id
+
+
+def may_lack_records(image: MetadataImage, registration: BrokerRegistration) -> bool:
+    """Tell whether the broker did not stop cleanly, where that counts: with eligible leader replicas (KIP-966)."""
+    existing = image.brokers.get(registration.broker_id)
     clean = existing is not None and registration.previous_epoch == existing.epoch
-    lose = lose_unclean if image.elr_enabled and not clean else lose_incarnation
-    lost = lose(image, configs, registration.broker_id)
+    return image.elr_enabled and not clean
+
+
+def register(
+    image: MetadataImage,
+    configs: EffectiveConfigs,
+    registration: BrokerRegistration,
+    *,
+    counts: ReplicaCounts,
+    epoch: int,
+) -> Registered:
+    """Register a broker, fenced, that ``check_registration`` accepts.
+
+    ``epoch`` is the offset of the next record, which a new incarnation gets.
+    """
+    existing = image.brokers.get(registration.broker_id)
+    if existing is not None and not replaces(image, registration):
+        return Registered([_record(image, registration, existing.epoch, amended=existing)], existing.epoch)
+    lose = lose_unclean if may_lack_records(image, registration) else lose_incarnation
+    lost = lose(image, configs, registration.broker_id, counts)
     return Registered([*lost, _record(image, registration, epoch, amended=None)], epoch)
 
 

@@ -16,13 +16,13 @@ _NO_CONTACT = float("-inf")
 
 @dataclass(slots=True)
 class Session:
-    """The session of one registered broker. ``shutdown_offset``: see ``BrokerSessions.begin_shutdown``."""
+    """The session of one registered broker. ``shutdown_offset``: see ``BrokerSessions``."""
 
     epoch: int
     fenced: bool
     contact_ms: float = _NO_CONTACT
     metadata_offset: int = -1
-    shutdown_offset: int | None = None
+    shutdown_offset: float | None = None
 
 
 class BrokerSessions:
@@ -64,10 +64,16 @@ class BrokerSessions:
         session = self._sessions[broker_id]
         session.fenced, session.contact_ms, session.shutdown_offset = True, _NO_CONTACT, None
 
-    def begin_shutdown(self, broker_id: int, offset: int) -> None:
-        """Note the offset that the other brokers must have applied before this one may shut down."""
+    def begin_shutdown(self, broker_id: int) -> None:
+        """Note that a broker is in controlled shutdown, and has partitions to hand over."""
         session = self._sessions[broker_id]
         if session.shutdown_offset is None:
+            session.shutdown_offset = float("inf")
+
+    def handed_over(self, broker_id: int, epoch: int, offset: int) -> None:
+        """Note the offset that the other brokers must have applied before this one may shut down."""
+        session = self._sessions.get(broker_id)
+        if session is not None and session.epoch == epoch and session.shutdown_offset is not None:
             session.shutdown_offset = offset
 
     def extend(self, by_ms: float) -> None:
@@ -75,8 +81,8 @@ class BrokerSessions:
         for session in self._sessions.values():
             session.contact_ms += by_ms
 
-    def shutdown_offset(self, broker_id: int) -> int | None:
-        """Return the offset of ``begin_shutdown``; None for a broker that is not in controlled shutdown."""
+    def shutdown_offset(self, broker_id: int) -> float | None:
+        """Return the offset of ``handed_over``, inf before; None for a broker that is not in controlled shutdown."""
         session = self._sessions.get(broker_id)
         return None if session is None else session.shutdown_offset
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from kwire.errors import KafkaError
 from kwire.metadata.configs.effective import EffectiveConfigs
@@ -26,19 +26,26 @@ from kwire.metadata.image import MetadataImage
 from kwire.types import Uuid
 from kwire.wire.message import Message
 
+if TYPE_CHECKING:  # only a controller of several brokers loads it
+    from kwire.metadata.cluster.replica_counts import ReplicaCounts
+
 T_co = TypeVar("T_co", covariant=True)
 _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
 class ControllerState:
-    """The inputs of a decision: the committed image, the effective configs, and a source of topic ids."""
+    """The inputs of a decision: the committed image, the effective configs, and a source of topic ids.
+
+    ``counts``: how many partitions each broker has, where the controller keeps them.
+    """
 
     image: MetadataImage
     configs: EffectiveConfigs
     node_id: int
     kraft_version: int
     uuid: Callable[[], Uuid]
+    counts: ReplicaCounts | None = None
 
 
 class Command(ABC, Generic[T_co]):

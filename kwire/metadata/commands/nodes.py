@@ -41,7 +41,9 @@ class UnregisterBroker(Command[Outcome]):
 
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
         del charge
-        return each([self.broker_id], lambda broker_id: unregister_broker(state.image, state.configs, broker_id))
+        return each(
+            [self.broker_id], lambda broker_id: unregister_broker(state.image, state.configs, broker_id, state.counts)
+        )
 
 
 @dataclass(frozen=True)

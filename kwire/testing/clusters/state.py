@@ -18,6 +18,7 @@ from typing import Final
 
 from kwire.broker.controller.metadata_format import Identity, format_if_new
 from kwire.broker.controller.metadata_replay import MetadataReplay
+from kwire.broker.steps import run_at_once
 from kwire.control.state import StateError
 from kwire.metadata.cluster.leadership import fence
 from kwire.metadata.cluster.partition_changes import PartitionChanges
@@ -150,7 +151,7 @@ def open_metadata(cluster: LocalCluster) -> tuple[MetadataImage, Log] | None:
     if not files.sizes(directory):
         return None
     loaded = MetadataReplay(files, directory)
-    loaded.load_snapshot()
+    run_at_once(loaded.load_snapshot())
     log = Log.open(
         files,
         directory,
@@ -161,7 +162,7 @@ def open_metadata(cluster: LocalCluster) -> tuple[MetadataImage, Log] | None:
         same_boot=True,
         topic_id=METADATA_TOPIC_ID,
     )
-    loaded.replay(log)
+    run_at_once(loaded.replay(log))
     return loaded.image, log
 
 
