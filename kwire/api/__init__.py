@@ -17,6 +17,7 @@ from kwire.api.share_rows import SHARE_ROWS
 from kwire.api.streams_rows import STREAMS_ROWS
 from kwire.api.telemetry_rows import TELEMETRY_ROWS
 from kwire.broker.broker import Broker
+from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Connection
 from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
@@ -24,7 +25,7 @@ from kwire.metadata.configs.types import BrokerValues
 from kwire.personas import persona
 
 if TYPE_CHECKING:  # a class of a message is made when it is imported
-    from kwire.wire.messages import ListGroupsResponse, MetadataResponse
+    from kwire.wire.messages import ApiVersionsResponse, ListGroupsResponse, MetadataResponse
 
 
 def _k00() -> Handler:
@@ -59,6 +60,10 @@ def _k03() -> Handler:
 
 def _image_version(broker: Broker) -> Hashable:
     return broker.image.version
+
+
+def _features_version(broker: Broker) -> Hashable:
+    return broker.image.version, broker.controller.applied_offset
 
 
 def _k03_may_be_kept(response: MetadataResponse) -> bool:
@@ -139,6 +144,12 @@ def _k18() -> Handler:
     from kwire.api import k18_api_versions
 
     return k18_api_versions.handle
+
+
+def _k18_may_be_kept(response: ApiVersionsResponse) -> bool:
+    from kwire.api import k18_api_versions
+
+    return k18_api_versions.may_be_kept(response)
 
 
 def _k19() -> Handler:
@@ -387,6 +398,8 @@ def _k75() -> Handler:
     return k75_describe_topic_partitions.handle
 
 
+_K18_CACHING = Caching(_features_version, _k18_may_be_kept, Client.after_api_versions)
+
 _ROWS = (
     Row(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
     Row(1, "Fetch", (4, 18), _k01),
@@ -402,7 +415,7 @@ _ROWS = (
     Row(15, "DescribeGroups", (0, 6), _k15),
     Row(16, "ListGroups", (0, 5), _k16, caching=Caching(_groups_version, _k16_may_be_kept)),
     Row(17, "SaslHandshake", (0, 1), _k17),
-    Row(18, "ApiVersions", (0, 5), _k18),
+    Row(18, "ApiVersions", (0, 5), _k18, caching=_K18_CACHING),
     Row(19, "CreateTopics", (2, 7), _k19, forward=forward),
     Row(20, "DeleteTopics", (1, 6), _k20, forward=forward),
     Row(21, "DeleteRecords", (0, 2), _k21),

@@ -3,7 +3,8 @@
 Versions: 0-5.
 
 Behaviour: what this broker serves, and its features: supported ranges and finalized levels. A version that is not
-served is answered at version 0 with UNSUPPORTED_VERSION by the connection, which alone sees it.
+served is answered at version 0 with UNSUPPORTED_VERSION by the connection, which alone sees it. Each connection begins
+with this request, so encoded responses are kept and sent again (``response_cache``).
 
 Version notes: 3 client software name and version, checked (KIP-511), features (KIP-584); 4 a feature's lowest
 supported level may be 0, which earlier versions could not parse, so such features are listed from 4 on (KAFKA-17011);
@@ -14,8 +15,6 @@ another, so that the client finds its cluster again.
 from __future__ import annotations
 
 import re
-import sys
-from dataclasses import replace
 from typing import Final
 
 from kwire.broker.requests.context import Context
@@ -38,13 +37,7 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
     code = _check_destination(context, request)
     if code is not Code.NONE:
         return ApiVersionsResponse(error_code=code)
-    if context.api_version >= _SOFTWARE_SINCE:
-        # Interned: connections of the same software share these strings.
-        context.connection.client = replace(
-            context.client,
-            software_name=sys.intern(request.client_software_name),
-            software_version=sys.intern(request.client_software_version),
-        )
+    context.connection.client = context.client.after_api_versions(request)
     answer = ApiVersionsResponse(api_keys=advertised(context), throttle_time_ms=context.throttle_ms)
     release = persona(context.broker.configs.broker["kwire.as.release"])
     if release is None or release.has_features:
@@ -52,6 +45,11 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
     else:
         answer.finalized_features_epoch = 0  # the version of ZooKeeper's node of features in a new cluster
     return answer
+
+
+def may_be_kept(response: ApiVersionsResponse) -> bool:
+    """Whether an equal request may be sent the same response, as long as the metadata and the APIs stay the same."""
+    return not (response.throttle_time_ms or response.error_code)
 
 
 def _add_features(context: Context, answer: ApiVersionsResponse, release: Persona | None) -> None:

@@ -41,7 +41,7 @@ from kwire.limits import (
 )
 from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.configs.values import ConfigProblem
-from kwire.metadata.entities import ResourceType
+from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.metadata.settings.listeners import reachable_without_login, read_listeners
 from kwire.metadata.settings.sasl import uses_sasl
@@ -438,17 +438,17 @@ def _tls_listeners(configs: EffectiveConfigs, bindings: Sequence[Binding]) -> Tl
 
 def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Callable[[], Limits]:
     """Return a function for the current limits: ``limits``, and new ones after a change of the configs."""
-    names = [endpoint.name for endpoint in broker.endpoints]
+    for_all, for_this = (Resource(ResourceType.BROKER, name) for name in ("", str(broker.node_id)))
     made_of: tuple[object, object] | None = None
 
     def read() -> Limits:
         nonlocal made_of, limits
-        for_all = broker.image.config(ResourceType.BROKER, "")
-        for_this = broker.image.config(ResourceType.BROKER, str(broker.node_id))
-        if made_of is None or made_of[0] is not for_all or made_of[1] is not for_this:
-            made_of = (for_all, for_this)
+        configs = broker.image.configs
+        found = configs.get(for_all), configs.get(for_this)
+        if made_of is None or made_of[0] is not found[0] or made_of[1] is not found[1]:
+            made_of = found
             try:
-                limits = read_limits(broker.configs, names)
+                limits = read_limits(broker.configs, [endpoint.name for endpoint in broker.endpoints])
             except ConfigProblem as problem:
                 # An Apache broker may have stored a value that is refused here, such as a limit for a host by its name.
                 log.warning("the limits on connections stay as they were", key=problem.name, why=str(problem))

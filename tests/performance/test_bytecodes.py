@@ -61,6 +61,7 @@ BYTECODES = {
     "fetch of a record, with ACLs": {(3, 11): 2556, (3, 12): 2381, (3, 13): 2338},
     "fetch of a record": {(3, 11): 2436, (3, 12): 2265, (3, 13): 2216},
     "fetch of nothing": {(3, 11): 1365, (3, 12): 1261, (3, 13): 1238},
+    "connection, ApiVersions": {(3, 11): 1064},
     "heartbeat": {(3, 11): 1066, (3, 12): 978, (3, 13): 954},
 }
 MONITORING = getattr(sys, "monitoring", None)
@@ -71,15 +72,19 @@ NOW_MS = 1_700_000_000_000
 TOPIC = "small"
 
 
+def listener_of(broker):
+    connections = ConnectionRegistry(apis_of(broker), broker.clock, Limits)
+    connections.perf_counter = lambda: 0.0  # no turn ends for the time that counting takes
+    return Listener(Peer.endpoint, connections)
+
+
 class Client:
     """A client on a connection in memory."""
 
     def __init__(self, broker, nursery):
-        connections = ConnectionRegistry(apis_of(broker), broker.clock, Limits)
-        connections.perf_counter = lambda: 0.0  # no turn ends for the time that counting takes
         self._transport = MemoryTransport()
         self._correlation_id = 0
-        nursery.start_soon(serve_connection, broker, self._transport, Listener(Peer.endpoint, connections))
+        nursery.start_soon(serve_connection, broker, self._transport, listener_of(broker))
 
     async def call(self, version, request):
         frame = self._frame(version, request)
@@ -289,6 +294,22 @@ async def test_a_fetch_that_finds_nothing_new(client, broker):
         await client.call(17, fetch(first.session_id, turn))
     requests = [fetch(first.session_id, turn) for turn in range(WARM_UP, WARM_UP + COUNTED)]
     check("fetch of nothing", await client.count(17, requests))
+
+
+async def test_a_connection_that_asks_for_api_versions(broker, nursery):
+    listener = listener_of(broker)
+    frame = codec.encode_request(
+        18, 3, 1, "guard", m.ApiVersionsRequest(client_software_name="guard", client_software_version="1")
+    )
+    counts = []
+    for _ in range(WARM_UP + COUNTED):
+        transport = MemoryTransport()
+        with Bytecodes() as bytecodes:
+            nursery.start_soon(serve_connection, broker, transport, listener)
+            transport.feed(frame)
+            await transport.next_frame()
+        counts.append(bytecodes.count)
+    check("connection, ApiVersions", min(counts[WARM_UP:]))
 
 
 async def test_a_heartbeat_of_a_stable_group(client):

@@ -44,11 +44,13 @@ class Served:
         self.registry = ConnectionRegistry(self.apis, broker.clock, Limits)
         self.handled = 0
         self._handler = self.apis[api_key].handler
+        self._waits, self.apis[api_key].waits = self.apis[api_key].waits, True
         self.apis[api_key]._handler = self._counted
 
     async def _counted(self, context, request):
         self.handled += 1
-        return await self._handler(context, request)
+        response = self._handler(context, request)
+        return await response if self._waits else response
 
     def connect(self, endpoint=Peer.endpoint):
         transport = MemoryTransport()
@@ -221,8 +223,8 @@ def test_a_response_of_another_version_is_not_sent_and_gives_way():
     key = cache.key(codec.RequestHeader(METADATA, 9, 1, None, 0), memoryview(b"body"), Peer.endpoint)
     for version in range(2 * CACHED_RESPONSES_BYTES_MAX // 2**20):
         cache.store(key, version, [bytes(2**20)])
-        assert cache.find(key, version, 1) is not None
-        assert cache.find(key, version - 1, 1) is None
+        assert cache.find(key, version) is not None
+        assert cache.find(key, version - 1) is None
 
 
 def test_the_oldest_responses_are_dropped_when_the_cache_is_full():
@@ -236,10 +238,10 @@ def test_the_oldest_responses_are_dropped_when_the_cache_is_full():
     keys = [key(number) for number in range(6)]
     for each in keys:
         cache.store(each, "version", [frame])
-    assert [cache.find(each, "version", 1) is not None for each in keys] == [False, False, True, True, True, True]
+    assert [cache.find(each, "version") is not None for each in keys] == [False, False, True, True, True, True]
     cache.store(key(7), "version", [bytes(CACHED_RESPONSES_BYTES_MAX + 9)])
-    assert cache.find(key(7), "version", 1) is None
-    assert cache.find(keys[-1], "version", 1) is not None
+    assert cache.find(key(7), "version") is None
+    assert cache.find(keys[-1], "version") is not None
     assert key(1, CACHED_REQUEST_BYTES_MAX + 1) is None
 
 
@@ -252,7 +254,7 @@ def test_requests_count_as_much_as_responses_when_the_cache_is_full():
     ]
     for each in keys:
         cache.store(each, "version", [bytes(CACHED_RESPONSES_BYTES_MAX // 4)])
-    assert [cache.find(each, "version", 1) is not None for each in keys] == [False, True, True, True]
+    assert [cache.find(each, "version") is not None for each in keys] == [False, True, True, True]
 
 
 LIST_GROUPS = 16
@@ -317,3 +319,54 @@ async def test_the_state_of_a_listed_group_is_the_newest(listing, client):
     assert await listed(listing, transport) == {"g": "Empty"}
     await client.call(2, m.DeleteGroupsRequest(groups_names=["g"]))
     assert await listed(listing, transport) == {}
+
+
+API_VERSIONS = 18
+
+
+def versions_asked(name="test", version="1", **more):
+    return m.ApiVersionsRequest(client_software_name=name, client_software_version=version, **more)
+
+
+async def test_api_versions_are_kept_for_the_connections_of_the_same_software(broker, nursery):
+    served = Served(broker, nursery, API_VERSIONS)
+    frames = {await served.ask(served.connect(), 3, versions_asked()) for _ in range(3)}
+    assert (len(frames), served.handled) == (1, 1)
+    await served.ask(served.connect(), 3, versions_asked("other", "2"))
+    software = [(one.client.software_name, one.client.software_version) for one in served.registry.open]
+    assert software == [("test", "1")] * 3 + [("other", "2")]
+
+
+async def test_api_versions_without_a_name_leave_the_client_as_it_is(broker, nursery):
+    served = Served(broker, nursery, API_VERSIONS)
+    for _ in range(2):
+        await served.ask(served.connect(), 2, m.ApiVersionsRequest())
+    assert served.handled == 1
+    assert {one.client.software_name for one in served.registry.open} == {None}
+
+
+async def test_kept_api_versions_are_dropped_by_another_table_and_by_each_metadata_record(broker, nursery, client):
+    served = Served(broker, nursery, API_VERSIONS)
+    transport = served.connect()
+
+    async def answer():
+        frame = await served.ask(transport, 3, versions_asked())
+        return codec.decode_response(API_VERSIONS, 3, memoryview(frame))[1]
+
+    first = await answer()
+    await client.create_topic("t", 1)
+    second = await answer()
+    assert second.finalized_features_epoch > first.finalized_features_epoch
+    served.registry.serve({key: api for key, api in served.apis.items() if key != METADATA})
+    keys = {api.api_key for api in second.api_keys}
+    assert {api.api_key for api in (await answer()).api_keys} == keys - {METADATA}
+
+
+async def test_refused_api_versions_are_not_kept(broker, nursery):
+    served = Served(broker, nursery, API_VERSIONS)
+    for request in (versions_asked("-"), versions_asked(cluster_id="another", node_id=1)):
+        before = served.handled
+        for _ in range(2):
+            frame = await served.ask(served.connect(), 5, request)
+            assert codec.decode_response(API_VERSIONS, 5, memoryview(frame))[1].error_code
+        assert served.handled == before + 2

@@ -78,7 +78,12 @@ class EmbeddedController:
 
     @property
     def finalized_features(self) -> FinalizedFeatures:
-        return FinalizedFeatures(self.log.finalized_features, self.log.end_offset - 1)
+        return FinalizedFeatures(self.log.finalized_features, self.applied_offset)
+
+    @property
+    def applied_offset(self) -> int:
+        """See ``Controller``."""
+        return self.log.end_offset - 1
 
     def subscribe(self, on_delta: Callable[[Delta], None]) -> None:
         """Call ``on_delta`` after each change of the image, in the order of subscription."""

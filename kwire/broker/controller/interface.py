@@ -75,6 +75,11 @@ class Controller(Protocol):
         """The feature levels in force, as this broker has applied them."""
         ...
 
+    @property
+    def applied_offset(self) -> int:
+        """The offset of the last metadata record that this broker has applied."""
+        ...
+
     async def submit(self, command: Command[T], *, charge: Charge = no_charge) -> Sequence[T | KafkaError]:
         """Execute a command; one result per item, in the command's order.
 

@@ -50,7 +50,12 @@ class QuorumController:
     @property
     def finalized_features(self) -> FinalizedFeatures:
         levels = features.finalized(self._follower.image, self._follower.kraft_version)
-        return FinalizedFeatures(levels, self._follower.applied_offset)
+        return FinalizedFeatures(levels, self.applied_offset)
+
+    @property
+    def applied_offset(self) -> int:
+        """See ``Controller``."""
+        return self._follower.applied_offset
 
     def subscribe(self, on_delta: Callable[[Delta], None]) -> None:
         """Call ``on_delta`` after each change of the image, in the order of subscription."""

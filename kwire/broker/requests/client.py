@@ -5,12 +5,17 @@ Responsible for: the value ``Client`` and how Java prints an address. Must not d
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
+from typing import TYPE_CHECKING
 
 from kwire.broker.endpoint import Endpoint
 from kwire.security.principal import ANONYMOUS, Principal
+
+if TYPE_CHECKING:
+    from kwire.wire.messages import ApiVersionsRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,22 @@ class Client:
     authenticated_by_token: bool = False
     software_name: str | None = None
     software_version: str | None = None
+
+    def after_api_versions(self, request: ApiVersionsRequest) -> Client:
+        """The client with the software that its ApiVersions request names; before version 3 it names none."""
+        if not request.client_software_name:
+            return self
+        # Interned: connections of the same software share these strings.
+        return Client(
+            self.host,
+            self.port,
+            self.endpoint,
+            self.authenticated_at_ms,
+            self.principal,
+            self.authenticated_by_token,
+            sys.intern(request.client_software_name),
+            sys.intern(request.client_software_version),
+        )
 
     @property
     def peer(self) -> str:

@@ -6,8 +6,8 @@ that the API answers from. Must not depend on: what a single API does, connectio
 Many clients ask for all metadata with the same bytes, and encoding the answer for thousands of partitions takes tens of
 milliseconds. An API uses the cache by ``Row.caching``: a response that it accepts must depend on nothing but the
 state that has the version, the endpoint, the API version and the body of the request, with an authorizer on its ACLs
-and on the principal and address of the client as well, and its request must have no effect. The caller does not use the
-cache while the API has a hook. docs/decisions/turns.md has the numbers.
+and on the principal and address of the client as well; but for ``Caching.client_after``, its request has no effect. The
+caller does not use the cache while the API has a hook. docs/decisions/turns.md has the numbers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
+from kwire.broker.requests.client import Client
 from kwire.limits import CACHED_REQUEST_BYTES_MAX, CACHED_RESPONSES_BYTES_MAX
 from kwire.security.principal import Principal
 from kwire.wire.codec import RequestHeader
 
 # Size and correlation id, which every response begins with.
 _START: Final = Struct(">ii")
+# Up to this size a copy costs less than to send two parts.
+_JOINED_BYTES_MAX: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +35,12 @@ class Caching:
 
     ``version(broker)`` gives a value that differs whenever the state that the API answers from may have changed.
     ``accepts(response)`` tells whether an equal request may be sent the same response at the same version.
+    ``client_after(client, request)`` gives what is known about the client after its request; None if that is the same.
     """
 
     version: Callable[[Any], Hashable]
     accepts: Callable[[Any], bool]
+    client_after: Callable[[Client, Any], Client] | None = None
 
 
 class Key(NamedTuple):
@@ -48,16 +53,24 @@ class Key(NamedTuple):
     asked_by: tuple[Principal, str] | None
 
 
-class _Kept(NamedTuple):
+class Kept(NamedTuple):
+    """A response, and the decoded request where an equal one needs it (``Caching.client_after``)."""
+
     version: Hashable
     response: bytes
+    request: Any
+
+    def parts(self, correlation_id: int) -> Sequence[bytes]:
+        """Return the parts of the frame that answers a request with this correlation id."""
+        start = _START.pack(len(self.response) + 4, correlation_id)
+        return (start + self.response,) if len(self.response) <= _JOINED_BYTES_MAX else (start, self.response)
 
 
 class ResponseCache:
     """The cache of one broker: at most ``CACHED_RESPONSES_BYTES_MAX`` of requests and responses, oldest out first."""
 
     def __init__(self) -> None:
-        self._responses: dict[Key, _Kept] = {}
+        self._responses: dict[Key, Kept] = {}
         self._held_bytes = 0
 
     def key(
@@ -76,14 +89,12 @@ class ResponseCache:
             return None
         return Key(header.api_key, header.api_version, endpoint, bytes(body), asked_by)
 
-    def find(self, key: Key, version: Hashable, correlation_id: int) -> tuple[bytes, bytes] | None:
-        """Return the parts of the frame that answers a request with this correlation id, or None."""
+    def find(self, key: Key, version: Hashable) -> Kept | None:
+        """Return the response to an equal request, if it was made at this version."""
         kept = self._responses.get(key)
-        if kept is None or kept.version != version:
-            return None
-        return _START.pack(len(kept.response) + 4, correlation_id), kept.response
+        return None if kept is None or kept.version != version else kept
 
-    def store(self, key: Key, version: Hashable, parts: Sequence[Any]) -> None:
+    def store(self, key: Key, version: Hashable, parts: Sequence[Any], request: Any = None) -> None:
         """Keep an encoded frame; the caller has seen that the version is the same before and after it was made."""
         if len(parts) != 1:
             return
@@ -92,7 +103,7 @@ class ResponseCache:
         size_bytes = len(response) + len(key.request_body)
         if size_bytes > CACHED_RESPONSES_BYTES_MAX:
             return
-        self._responses[key] = _Kept(version, response)
+        self._responses[key] = Kept(version, response, request)
         self._held_bytes += size_bytes
         while self._held_bytes > CACHED_RESPONSES_BYTES_MAX:
             self._drop(next(iter(self._responses)))

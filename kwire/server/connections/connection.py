@@ -118,7 +118,7 @@ class Connection:
         self._turn_bytes = 0
         self._yielded_turns = 0  # how often a turn ended within a request
         self._header: RequestHeader | None = None  # of the request being handled, for log lines
-        self._cached = CachedAnswers(broker)
+        self._cached = CachedAnswers(broker, connections)
         self._reading = False
         self._parked: trio.CancelScope | None = None
         self._watched = False
@@ -383,7 +383,7 @@ class Connection:
     ) -> None:
         """Keep what can answer requests like this one."""
         if api.caching is not None:
-            self._cached.store(api.caching, response, parts)
+            self._cached.store(api.caching, request, response, parts)
         if api.shortcut is not None and not self._broker.hooks.hooked(api.key):
             if self._shortcut is None:
                 self._shortcut = api.shortcut(self._broker, self)
@@ -391,7 +391,7 @@ class Connection:
 
     def _answer_again(self, caching: Caching, header: RequestHeader, frame: memoryview) -> bool:
         """Send the response that an equal request had, if it is kept."""
-        parts = self._cached.find(caching, self.client, header, frame)
+        parts = self._cached.find(caching, self, header, frame)
         if parts is None:
             return False
         self._queue(parts)

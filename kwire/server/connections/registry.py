@@ -63,6 +63,7 @@ class ConnectionRegistry:
         self.read_limits = read_limits
         self.apis: dict[int, Api] = {}
         self.served: dict[int, Served] = {}
+        self.tables = 0  # how many tables have been served, one after the other
         self.serve(apis)
         self.session = Session(self.served)  # of every connection without a login
         limits = read_limits()
@@ -100,6 +101,7 @@ class ConnectionRegistry:
 
     def serve(self, apis: ApiTable) -> None:
         """Serve this table from now on, also on open connections, which share the same dicts."""
+        self.tables += 1
         self.apis.clear()
         self.apis.update(apis)
         self.served.clear()
@@ -164,8 +166,10 @@ class ConnectionRegistry:
 
     async def pace(self, listener: str) -> None:
         """Wait until ``max.connection.creation.rate``, of broker and listener, allows another connection."""
-        await self._rate_limiter.acquire(lambda: self.read_limits().creation_rate_max)
-        if self.read_limits().listener_creation_rate_max:
+        limits = self.read_limits()
+        if limits.creation_rate_max < UNLIMITED:
+            await self._rate_limiter.acquire(lambda: self.read_limits().creation_rate_max)
+        if limits.listener_creation_rate_max:
             pace = self._listener_rate_limiters.setdefault(listener, RateLimiter(self._clock))
             await pace.acquire(lambda: self.read_limits().listener_creation_rate_max.get(listener, UNLIMITED))
 
