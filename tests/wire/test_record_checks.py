@@ -1,5 +1,7 @@
 """The quick check of a batch's records agrees with reading them one by one."""
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,6 +68,57 @@ def test_a_changed_byte_is_found_whenever_reading_finds_it(entries, data):
 def test_no_bytes_raise(payload, count):
     header = read_batch_header(build_batch([Record(0, NOW_MS, None, None)]))._replace(record_count=count)
     records_match_header(header, payload, ALL)
+
+
+@st.composite
+def equal_records(draw):
+    """Batches of records of one size, except for the few that are given another."""
+    count = draw(st.integers(2, 300))
+    sizes = [draw(st.sampled_from([0, 1, 62, 63, 100, 10_000]))] * count
+    for _ in range(draw(st.integers(0, 2))):
+        sizes[draw(st.integers(0, count - 1))] = draw(st.integers(0, 200))
+    key = draw(st.none() | st.binary(max_size=70))
+    step = draw(st.sampled_from([0, 1, 40, 1000]))
+    return build_batch(
+        [Record(i, NOW_MS + i * step // 10, key, bytes(size), ()) for i, size in enumerate(sizes)],
+    )
+
+
+@given(equal_records())
+def test_every_batch_of_equal_records_that_is_built_passes(batch):
+    assert records_match_header(*parts_of(batch), ALL)
+
+
+@given(equal_records(), st.data())
+def test_a_run_of_equal_records_passes_exactly_when_its_records_pass_one_by_one(batch, data):
+    header, payload = parts_of(batch)
+    changed = bytearray(payload)
+    for _ in range(data.draw(st.integers(1, 2))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.sampled_from([0, 1, 2, 127, 128, 255]))
+    passed = records_match_header(header, bytes(changed), ALL)
+    with patch("kwire.wire.batches.record_checks._RUN_MIN", ALL):
+        assert records_match_header(header, bytes(changed), ALL) == passed
+
+
+@pytest.mark.parametrize("size", [100, 10_000])
+def test_a_run_of_equal_records_is_not_read_one_by_one(monkeypatch, size):
+    batch = build_batch([Record(i, NOW_MS + i // 40, None, bytes(size), ()) for i in range(64)])
+    walked = []
+
+    def walk(_payload, position, first, behind, earliest, latest):
+        walked.extend(range(first, behind))
+        return position, earliest, latest
+
+    monkeypatch.setattr("kwire.wire.batches.record_checks._walk", walk)
+    assert records_match_header(*parts_of(batch), ALL)
+    assert walked == []
+
+
+@pytest.mark.parametrize("last", [62, 8000])
+@pytest.mark.parametrize("place", [-1, 5, 63, 64, 65, 7999])
+def test_an_offset_out_of_sequence_in_a_run_of_equal_records_is_found(last, place):
+    entries = [Record(i + (i == place), NOW_MS, b"k", bytes(100)) for i in range(last + 1)]
+    assert records_match_header(*parts_of(build_batch(entries)), ALL) == (not 0 <= place <= last)
 
 
 def one(**more):
