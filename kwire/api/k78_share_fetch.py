@@ -19,7 +19,7 @@ from typing import Any, Final
 from kwire.api.moved_leader import current_leader_by_id, endpoints_of
 from kwire.api.pacing import paced, paced_list
 from kwire.api.share_acknowledgements import acknowledge
-from kwire.api.share_sessions import checked_names, connection_closed, end_session
+from kwire.api.share_sessions import checked_names, connection_closed, end_session, share_sessions
 from kwire.broker.partitions.fetching.reading import ReadUpTo
 from kwire.broker.partitions.watches import Watch
 from kwire.broker.requests.context import Context
@@ -101,7 +101,7 @@ def _session(
     Raises KafkaError: INVALID_REQUEST for acknowledgements in a session's first request, SHARE_SESSION_NOT_FOUND,
     INVALID_SHARE_SESSION_EPOCH, SHARE_SESSION_LIMIT_REACHED.
     """
-    sessions = context.broker.share_sessions
+    sessions = share_sessions(context.broker)
     epoch = request.share_session_epoch
     if epoch == FINAL_EPOCH:
         return sessions.resume(key, epoch)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from kwire.api.moved_leader import current_leader_by_id, endpoints_of
 from kwire.api.pacing import paced
 from kwire.api.share_acknowledgements import acknowledge
-from kwire.api.share_sessions import checked_names, end_session
+from kwire.api.share_sessions import checked_names, end_session, share_sessions
 from kwire.broker.requests.context import Context
 from kwire.broker.share.sessions import FINAL_EPOCH, INITIAL_EPOCH
 from kwire.errors import Code, KafkaError
@@ -27,7 +27,7 @@ async def handle(context: Context, request: ShareAcknowledgeRequest) -> ShareAck
         key = checked_names(context, request.group_id, request.member_id)
         if request.share_session_epoch == INITIAL_EPOCH:
             raise KafkaError(Code.INVALID_SHARE_SESSION_EPOCH)
-        session = context.broker.share_sessions.resume(key, request.share_session_epoch)
+        session = share_sessions(context.broker).resume(key, request.share_session_epoch)
     except KafkaError as refusal:
         return ShareAcknowledgeResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message

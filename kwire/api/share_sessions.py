@@ -1,7 +1,7 @@
 """What the two requests of a share session have in common.
 
-Responsible for: the names of group and member, and giving back what a member holds when it ends its session, or its
-connection closes. Must not depend on: what a single request does.
+Responsible for: the sessions of a broker, the names of group and member, and giving back what a member holds when it
+ends its session, or its connection closes. Must not depend on: what a single request does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from kwire.broker.broker import Broker
 from kwire.broker.logs import Logger
 from kwire.broker.requests.context import Context
-from kwire.broker.share.sessions import SessionKey, ShareSession
+from kwire.broker.share.sessions import SessionKey, ShareSession, ShareSessions
 from kwire.coordinators.share.state import SharePartitionKey
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -20,6 +20,16 @@ log = Logger("kwire.share")
 
 
 _MEMBER_ID_LENGTH_MAX: Final = 36
+
+
+def share_sessions(broker: Broker) -> ShareSessions:
+    """The sessions of all members that are connected to a broker."""
+    return broker.state(_make_sessions)
+
+
+def _make_sessions(broker: Broker) -> ShareSessions:
+    sessions_max = broker.configs.broker["group.share.max.share.sessions"]
+    return ShareSessions(sessions_max, on_group_empty=broker.share_partitions.forget_group)
 
 
 def checked_names(context: Context, group_id: str | None, member_id: str | None) -> SessionKey:
@@ -46,14 +56,14 @@ async def end_session(context: Context, session: ShareSession) -> None:
             await broker.share_partitions.release(context, SharePartitionKey(group_id, *each), member_id)
         except KafkaError as refusal:
             log.debug("records not released", group=group_id, member=member_id, error=str(refusal))
-    broker.share_sessions.end(session)
+    share_sessions(broker).end(session)
     context.connection.closing.pop(session.key, None)
 
 
 def connection_closed(broker: Broker, session: ShareSession) -> None:
     """End the session of a member whose connection has closed, unless it has another by now."""
-    if broker.share_sessions.find(session.key) is session:
+    if share_sessions(broker).find(session.key) is session:
         group_id, member_id = session.key
         for each in session.partitions:
             broker.share_partitions.release_soon(SharePartitionKey(group_id, *each), member_id)
-        broker.share_sessions.end(session)
+        share_sessions(broker).end(session)

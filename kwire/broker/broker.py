@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
@@ -35,7 +35,6 @@ from kwire.broker.requests.audit import AuditLog
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
-from kwire.broker.share.sessions import ShareSessions
 from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.telemetry.client_telemetry import ClientTelemetry
@@ -53,6 +52,9 @@ if TYPE_CHECKING:  # not at run time: only a broker with logins, or a node of a 
     from kwire.broker.outbound.peers import Peers
     from kwire.broker.partitions.fetching.replica_selector import RackAwareReplicaSelector
     from kwire.broker.replication.replication import Replication
+
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -89,7 +91,6 @@ class Broker:
     share_persister: SharePersister
     # share groups
     share_partitions: SharePartitions
-    share_sessions: ShareSessions
     # requests
     make_delegation_tokens: Callable[[], DelegationTokens]
     make_authentication: Callable[[DelegationTokens], Authentication]
@@ -110,6 +111,7 @@ class Broker:
     peers: Peers | None = None
     # None: consumers read from leaders, unless they ask a follower.
     replica_selector: RackAwareReplicaSelector | None = None
+    _states: dict[Callable[[Broker], Any], Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def delegation_tokens(self) -> DelegationTokens:
@@ -119,6 +121,12 @@ class Broker:
     @cached_property
     def authentication(self) -> Authentication:
         return self.make_authentication(self.delegation_tokens)
+
+    def state(self, make: Callable[[Broker], T]) -> T:
+        """What ``make(broker)`` returns, called at the first use: state of a few APIs, lost at a restart."""
+        if make not in self._states:
+            self._states[make] = make(self)
+        return cast("T", self._states[make])
 
     @property
     def node_id(self) -> int:

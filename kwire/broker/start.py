@@ -44,7 +44,6 @@ from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
 from kwire.broker.share.dead_letters import DeadLetterWriter
-from kwire.broker.share.sessions import ShareSessions
 from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.telemetry.client_telemetry import ClientTelemetry
@@ -412,9 +411,6 @@ def _make_broker(
         share_states=share_states,
         share_persister=share_persister,
         share_partitions=share_partitions,
-        share_sessions=ShareSessions(
-            configs.broker["group.share.max.share.sessions"], on_group_empty=share_partitions.forget_group
-        ),
         hooks=hooks,
         quotas=quotas,
         fetch_sessions=FetchSessions(configs.broker["max.incremental.fetch.session.cache.slots"], clock.random_bytes),
