@@ -164,8 +164,8 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         ("4.3",),
-        r"share-sessions|share-partitions-after-deletion-of-records",
-        r"^Share\w+ v2 (an unknown topic|no topic id|partition 7|after errors|a topic that was deleted)",
+        r"share-sessions-and-unknown-topics|share-partitions-after-deletion-of-records",
+        r"^Share\w+ v2 (an unknown topic|no topic id|after errors|a topic that was deleted)",
         "A share session lives on when it names a topic that does not exist; 4.3 ends it with UNKNOWN_SERVER_ERROR.",
     ),
     Known(

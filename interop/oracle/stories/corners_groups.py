@@ -79,12 +79,11 @@ def groups_in_use(ask: Asker) -> None:
     both = [{"name": name, "partitions": [{"partitionIndex": 0}]} for name in (topic, other)]
     ask.ask("OffsetDelete", 0, {"groupId": group, "topics": both}, label="of both")
     for version in versions("DeleteGroups"):
-        ask.ask(
-            "DeleteGroups", version, {"groupsNames": [group, group, "", f"{group}-no-such"]}, label="in use, and twice"
-        )
+        names = [group, group, f"{group}-no-such"]
+        ask.ask("DeleteGroups", version, {"groupsNames": names}, label="in use, and twice")
         ask.ask("DeleteGroups", version, {"groupsNames": []}, label="nothing")
     for version in versions("DescribeGroups"):
-        ask.ask("DescribeGroups", version, {"groups": [group, group, "", f"{group}-no-such"]}, label="twice")
+        ask.ask("DescribeGroups", version, {"groups": [group, group, f"{group}-no-such"]}, label="twice")
         ask.ask("DescribeGroups", version, {"groups": []}, label="nothing")
     unknown = {"memberId": "unknown-id", "groupInstanceId": None}
     for version in versions("LeaveGroup"):

@@ -123,6 +123,19 @@ def share_fetch_and_acknowledge(ask: Asker) -> None:
 
 
 @story("ShareFetch", "ShareAcknowledge")
+def share_sessions_and_unknown_topics(ask: Asker) -> None:
+    _, topic_id, group = reading(ask, 2)
+    one = Session(ask, group)
+    one.fetch("begins", topic_id, note=False)
+    for label, at in (("an unknown topic", NO_ID), ("no topic id", ZERO_ID)):
+        one.fetch(label, at, partitions=(0,))
+        one.fetch(f"{label}, again")
+        one.fetch(f"{label}, forgotten", forgottenTopicsData=[{"topicId": at, "partitions": [0]}])
+    one.fetch("after errors")
+    one.acknowledge("an unknown topic", NO_ID, (0, 0, 0, ACCEPT))
+
+
+@story("ShareFetch", "ShareAcknowledge")
 def share_sessions(ask: Asker) -> None:
     topic, topic_id, group = reading(ask, 2)
     one = Session(ask, group)
@@ -161,18 +174,12 @@ def share_sessions(ask: Asker) -> None:
     one.fetch("both", note=False)
     one.fetch("an old epoch", epoch=1)
     one.fetch("an epoch ahead", epoch=one.epoch + 1)
-    for label, at, index in (
-        ("an unknown topic", NO_ID, 0),
-        ("no topic id", ZERO_ID, 0),
-        ("partition 7", topic_id, 7),
-    ):
-        one.fetch(label, at, partitions=(index,))
-        one.fetch(f"{label}, again")
-        one.fetch(f"{label}, forgotten", forgottenTopicsData=[{"topicId": at, "partitions": [index]}])
+    one.fetch("partition 7", topic_id, partitions=(7,))
+    one.fetch("partition 7, again")
+    one.fetch("partition 7, forgotten", forgottenTopicsData=[{"topicId": topic_id, "partitions": [7]}])
     one.fetch("after errors")
     one.fetch("forgotten", forgottenTopicsData=[{"topicId": topic_id, "partitions": [0, 1, 7]}])
     one.fetch("after that")
-    one.acknowledge("an unknown topic", NO_ID, (0, 0, 0, ACCEPT))
     one.acknowledge("partition 7", topic_id, (7, 0, 0, ACCEPT))
     one.acknowledge("nothing", topic_id)
     one.acknowledge("an epoch ahead", topic_id, (0, 0, 0, ACCEPT), epoch=one.epoch + 1)
