@@ -1,0 +1,61 @@
+"""Java clients of each release with brokers of kwire that appear as each release, beside the official brokers.
+
+The same program does the same with both brokers and prints what it saw: the lines must be equal.
+"""
+
+from interop.brokers import Apache, Kwire
+from interop.case import Run, Skip, case
+from interop.jars import classpath
+from interop.java import CLASSES, SOURCES, compile_program
+from interop.older_brokers import official_broker
+from kwire.personas import names, persona
+
+PROGRAM = SOURCES / "released" / "ReleasedClient.java"
+SHARE_PROGRAM = SOURCES / "released" / "ReleasedShare.java"
+# The release of the clients by the name of the persona, and what these clients know beside the classic protocol.
+KNOWN_PROTOCOLS = {"2.8": (), "3.9": ("consumer",), "4.0": ("consumer",)}
+ALL_PROTOCOLS = ("consumer", "share")
+
+
+def register(broker_name: str) -> None:
+    @case("personas", "Java clients of each release", f"as-{broker_name}")
+    def body(run: Run) -> None:
+        if run.target != "kwire":
+            raise Skip("kwire appears as another release")
+        release = persona(broker_name)
+        assert release is not None
+        apache = official_broker(run.folder / "apache", release.release)
+        ours = Kwire(run.folder / "kwire", {"kwire.as.release": broker_name})
+        apache.start()
+        try:
+            ours.start()
+            different = {name: lines for name in names() if (lines := compare(run, name, apache, ours))}
+        finally:
+            apache.kill()
+            ours.kill()
+        assert not different, "\n".join(f"client {name}: {line}" for name, lines in different.items() for line in lines)
+
+
+def compare(run: Run, client_name: str, apache: Apache, ours: Kwire) -> list[str]:
+    """Give a line for each step of the program that saw something else."""
+    expected, seen = (lines_of(run, client_name, broker) for broker in (apache, ours))
+    for line in seen:
+        print(f"client {client_name}: {line[:160]}", flush=True)
+    return [f"{one!r} / {two!r}" for one, two in zip(expected, seen, strict=True) if one != two]
+
+
+def lines_of(run: Run, client_name: str, broker: Apache | Kwire) -> list[str]:
+    client = persona(client_name)
+    assert client is not None
+    protocols = KNOWN_PROTOCOLS.get(client_name, ALL_PROTOCOLS)
+    into = CLASSES / f"for-{client.release}"
+    jars = classpath(client.release)
+    compile_program(PROGRAM, into, jars)
+    if "share" in protocols:
+        compile_program(SHARE_PROGRAM, into, f"{jars}:{into}")
+    command = ("ReleasedClient", broker.bootstrap, f"by-{client_name}", *protocols)
+    return run.jvm.run(client.release, *command, timeout_s=150).ok().lines
+
+
+for _name in names():
+    register(_name)
