@@ -106,9 +106,8 @@ def warm(broker: Apache | Kwire) -> None:
         if kind == 1 and KEYS["EndTxn"] not in served:
             continue
         asker.until(
-            "FindCoordinator", 4, {"keyType": kind, "coordinatorKeys": [key]},
-            lambda got: got["coordinators"][0]["errorCode"] == 0, timeout_s=40,
-        )  # fmt: skip
+            "FindCoordinator", 3, {"keyType": kind, "key": key}, lambda got: got["errorCode"] == 0, timeout_s=40
+        )
     asker.until(
         "OffsetFetch", 7, {"groupId": "o-warm", "topics": None}, lambda got: got["errorCode"] == 0, timeout_s=40
     )
