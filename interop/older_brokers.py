@@ -1,24 +1,28 @@
 """Official brokers of older releases, also those that keep their metadata in ZooKeeper."""
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from interop import jars
 from interop.brokers import ONE_MACHINE, Apache, free_port, wait_until_serving
 
 
-def official_broker(folder: Path, release: str) -> Apache:
-    """A broker of a release such as "3.9.1", with its default settings for one machine, not started yet."""
+def official_broker(folder: Path, release: str, settings: Mapping[str, str] | None = None) -> Apache:
+    """A broker of a release such as "3.9.1", with its default settings for one machine, not started yet.
+
+    ``settings`` are beside those.
+    """
     jars.ARTEFACTS.setdefault(release, (f"org.apache.kafka:kafka_2.13:{release}", "org.slf4j:slf4j-simple:1.7.36"))
     kind = WithZooKeeper if release.startswith("2.") else Older
-    return kind(folder, release)
+    return kind(folder, release, settings)
 
 
 class Older(Apache):
     """A broker of one release, its own controller."""
 
-    def __init__(self, folder: Path, release: str) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, release: str, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__(folder, settings)
         self.release = release
 
 
@@ -40,6 +44,7 @@ class WithZooKeeper(Older):
             "zookeeper.connect": f"127.0.0.1:{zookeeper}",
             "log.dirs": str(self.data),
             **{key: value for key, value in ONE_MACHINE.items() if not key.startswith(("share.", "group.consumer."))},
+            **self.settings,
         }
         config = self.folder / "server.properties"
         config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))

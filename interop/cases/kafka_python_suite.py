@@ -9,8 +9,10 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from interop.brokers import Apache, Kwire
-from interop.case import Run, case
+from interop.case import Run, Skip, case
 from interop.jars import TOOLS, Missing
+from interop.older_brokers import official_broker
+from kwire.personas import names, persona
 
 RELEASE = "3.0.12"
 SETTINGS = {"num.partitions": "4"}
@@ -88,9 +90,39 @@ def register(version: str) -> None:
         apache = run.own_broker(SETTINGS, kind="apache")
         apache.start()
         expected = passes(run, apache, version)
-        worse = {name: seen.get(name) for name, state in expected.items() if state == "passed" != seen.get(name)}
-        assert not worse, "\n".join(f"{name}: {state}" for name, state in worse.items())
+        compare(expected, seen)
+
+
+def register_persona(name: str) -> None:
+    @case("personas", "kafka-python's own suite", f"as-{name}")
+    def body(run: Run) -> None:
+        """What passes against the official broker of the release must pass against kwire that appears as it."""
+        if run.target != "kwire":
+            raise Skip("kwire appears as another release")
+        release = persona(name)
+        assert release is not None
+        apache = official_broker(run.folder / "apache", release.release, SETTINGS)
+        ours = Kwire(run.folder / "kwire", {**SETTINGS, "kwire.as.release": name})
+        found = []
+        for broker in (apache, ours):
+            broker.start()
+            try:
+                found.append(passes(run, broker, release.release))
+            finally:
+                broker.kill()
+        expected, seen = found
+        passed = sum(state == "passed" for state in expected.values())
+        print(f"as {name}: {passed} of {len(expected)} tests pass against Apache Kafka {release.release}", flush=True)
+        assert passed > 20, expected
+        compare(expected, seen)
+
+
+def compare(expected: dict[str, str], seen: dict[str, str]) -> None:
+    worse = {name: seen.get(name) for name, state in expected.items() if state == "passed" != seen.get(name)}
+    assert not worse, "\n".join(f"{name}: {state}" for name, state in worse.items())
 
 
 for _version in ("4.1.0", "3.9.0", "2.8.0"):
     register(_version)
+for _name in names():
+    register_persona(_name)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from interop.case import Run, Skip, case
+from interop.cases.clients_other import franz_go, kafkajs
 from interop.cases.clients_python import PROGRAMS
 from interop.jars import ROOT
 from interop.java import Finished
@@ -16,8 +17,12 @@ Tool = Callable[..., Finished]
 
 SCENARIOS = {
     "confluent-kafka": ("round-trip", "group", "transactions", "admin"),
-    "kafka-python": ("round-trip", "group"),
+    "kafka-python": ("round-trip", "group", "transactions", "admin"),
+    "aiokafka": ("round-trip", "group", "transactions", "admin"),
+    "franz-go": ("round-trip", "group", "transactions", "admin"),
+    "kafkajs": ("round-trip", "group", "transactions", "admin"),
 }
+COMMANDS: dict[str, Callable[[], list[str]]] = {"franz-go": franz_go, "kafkajs": kafkajs}
 
 
 def register_client(name: str, client: str, scenario: str) -> None:
@@ -25,10 +30,14 @@ def register_client(name: str, client: str, scenario: str) -> None:
     def body(run: Run) -> None:
         if run.target != "kwire":
             raise Skip("kwire appears as another release")
-        program = ROOT / "interop" / "clients" / PROGRAMS[client][0]
+        command = COMMANDS[client]() if client in COMMANDS else python_program(client)
         with KafkaBroker(persona=name) as kafka:
-            command = [sys.executable, "-W", "ignore", str(program), kafka.bootstrap_servers, scenario, run.unique("p")]
-            run.program(command, env=dict(os.environ)).ok().prints("ok")
+            arguments = [kafka.bootstrap_servers, scenario, run.unique("p")]
+            run.program([*command, *arguments], env=dict(os.environ)).ok().prints("ok")
+
+
+def python_program(client: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", str(ROOT / "interop" / "clients" / PROGRAMS[client][0])]
 
 
 def register_tools(name: str) -> None:

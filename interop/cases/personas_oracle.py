@@ -30,7 +30,7 @@ class Known(NamedTuple):
 
 
 ALL = names()
-BEFORE_4 = ("3.9",)
+BEFORE_4 = ("2.8", "3.9")
 BEFORE_4_1 = (*BEFORE_4, "4.0")
 
 KNOWN: tuple[Known, ...] = (
