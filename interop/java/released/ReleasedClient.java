@@ -24,6 +24,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.ApiException;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -85,13 +86,14 @@ public final class ReleasedClient {
         Throwable cause = thrown;
         while ((cause instanceof ExecutionException || cause instanceof java.lang.reflect.InvocationTargetException)
             && cause.getCause() != null) cause = cause.getCause();
-        return cause.getClass().getSimpleName();
+        // Of what is no answer of a broker, also what it says.
+        String name = cause.getClass().getSimpleName();
+        return cause instanceof ApiException ? name : cause.toString();
     }
 
     Properties with(Map<String, String> settings) {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", bootstrap);
-        properties.put("default.api.timeout.ms", "20000");
         properties.putAll(settings);
         return properties;
     }
@@ -101,10 +103,7 @@ public final class ReleasedClient {
     }
 
     KafkaProducer<String, String> producer(Map<String, String> settings) {
-        Properties properties = with(settings);
-        properties.remove("default.api.timeout.ms");
-        properties.put("max.block.ms", "20000");
-        return new KafkaProducer<>(properties, new StringSerializer(), new StringSerializer());
+        return new KafkaProducer<>(with(settings), new StringSerializer(), new StringSerializer());
     }
 
     KafkaConsumer<String, String> consumer(Map<String, String> settings) {
@@ -155,7 +154,7 @@ public final class ReleasedClient {
 
     static List<String> take(KafkaConsumer<String, String> consumer, int count) {
         List<String> values = new ArrayList<>();
-        long deadline = System.currentTimeMillis() + 20_000;
+        long deadline = System.currentTimeMillis() + 60_000;
         while (values.size() < count && System.currentTimeMillis() < deadline) {
             for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofMillis(100))) values.add(record.value());
         }

@@ -17,7 +17,6 @@ public final class ReleasedShare {
     public static Object read(String bootstrap, String prefix) throws Exception {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", bootstrap);
-        properties.put("default.api.timeout.ms", "20000");
         ConfigResource group = new ConfigResource(ConfigResource.Type.GROUP, prefix + "-s");
         AlterConfigOp earliest =
             new AlterConfigOp(new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET);
@@ -32,7 +31,7 @@ public final class ReleasedShare {
         try (KafkaShareConsumer<String, String> consumer =
                 new KafkaShareConsumer<>(properties, new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(List.of(prefix + "-orders"));
-            long deadline = System.currentTimeMillis() + 20_000;
+            long deadline = System.currentTimeMillis() + 60_000;
             while (values.size() < 5 && System.currentTimeMillis() < deadline) {
                 for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofMillis(100))) values.add(record.value());
             }
