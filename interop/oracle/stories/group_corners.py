@@ -16,7 +16,7 @@ def offsets(*partitions: tuple[int, int]) -> list[dict]:
 
 @story("OffsetCommit", "OffsetFetch", "DescribeGroups", "DeleteGroups")
 def offset_commits_that_repeat(ask: Asker) -> None:
-    """Also the group without a name; stories that run at the same time share it, so no other asks about it."""
+    """Also commits to the group without a name: stories that run at the same time share it, so no other story does."""
     topic = ask.topic("t", 2)
     topic_id = ask.topic_id(topic)
 
@@ -42,6 +42,8 @@ def offset_commits_that_repeat(ask: Asker) -> None:
         ask.ask("OffsetFetch", 7, {"groupId": group, "topics": None}, label=str(version))
         topics = [known((0, 1)), known((1, 2)), unknown((0, 1))]
         ask.ask("OffsetCommit", version, {**body, "groupId": "", "topics": topics}, label="no group")
+        fetched = {"groupId": "", "topics": [{"name": topic, "partitionIndexes": [0, 1]}]}
+        ask.ask("OffsetFetch", 7, fetched, label=f"no group {version}")
     ask.each_version("DescribeGroups", {"groups": [""]}, label="no group")
     ask.each_version("DeleteGroups", {"groupsNames": [""]}, label="no group")
 

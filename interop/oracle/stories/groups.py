@@ -44,7 +44,6 @@ def offsets_of_a_simple_group(ask: Asker) -> None:
         ask.ask("OffsetCommit", version, commit(group, unknown), label="unknown topic")
         ask.ask("OffsetCommit", version, commit(group, (topic, topic_id, 0, -1, "")), label="negative offset")
         ask.ask("OffsetCommit", version, commit(group, (topic, topic_id, 0, 1, "x" * 5000)), label="long metadata")
-        ask.ask("OffsetCommit", version, commit("", (topic, topic_id, 0, 1, "")), label="no group")
         ask.ask(
             "OffsetCommit",
             version,
@@ -174,7 +173,7 @@ def life_of_a_classic_group(ask: Asker) -> None:
         ):
             ask.ask("Heartbeat", min(version, 4), {**beat, **changed}, label=label)
         describe = min(version, 6)
-        ask.ask("DescribeGroups", describe, {"groups": [group, f"{group}-no", ""], "includeAuthorizedOperations": True})
+        ask.ask("DescribeGroups", describe, {"groups": [group, f"{group}-no"], "includeAuthorizedOperations": True})
         owner = {"member": member, "generation": generation}
         ask.ask("OffsetCommit", 8, commit(group, (topic, "", 0, 3, ""), **owner), label="by the member")
         ask.ask(
@@ -202,7 +201,7 @@ def life_of_a_classic_group(ask: Asker) -> None:
         ask.ask(
             "OffsetDelete", 0, {"groupId": group, "topics": [{"name": topic, "partitions": parts}]}, label="empty now"
         )
-        ask.ask("DeleteGroups", min(version, 2), {"groupsNames": [group, f"{group}-no", ""]})
+        ask.ask("DeleteGroups", min(version, 2), {"groupsNames": [group, f"{group}-no"]})
         ask.ask("DescribeGroups", describe, {"groups": [group]}, label="deleted")
 
 
