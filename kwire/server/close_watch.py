@@ -14,23 +14,35 @@ from __future__ import annotations
 import contextlib
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
 
 class CloseWatch:
-    """Watches all sockets of one broker. ``run`` is one task; ``add`` is cheap and may be repeated."""
+    """Watches all sockets of one broker. ``run`` is one task; ``add`` is cheap and may be repeated.
 
-    def __init__(self) -> None:
+    ``start(run)`` starts the task with the first socket; None: the caller runs it.
+    """
+
+    def __init__(self, start: Callable[[Callable[[], Awaitable[None]]], None] | None = None) -> None:
         self._callbacks: dict[int, Callable[[], None]] = {}
-        self._queue = _Queue()
+        self._start = start
+        self._opened: _Queue | None = None
 
     def add(self, fd: int, callback: Callable[[], None]) -> None:
         """Call ``callback`` once, when the peer of ``fd`` closes. Adding the same descriptor again does nothing."""
         if fd not in self._callbacks:
             self._callbacks[fd] = callback
             self._queue.add(fd)
+
+    @property
+    def _queue(self) -> _Queue:
+        if self._opened is None:
+            self._opened = _Queue()
+            if self._start is not None:
+                self._start(self.run)
+        return self._opened
 
     def discard(self, fd: int) -> None:
         """Stop watching ``fd``; call it before the descriptor is closed."""
@@ -39,17 +51,19 @@ class CloseWatch:
 
     async def run(self) -> None:
         """Report until cancelled."""
+        queue = self._queue
         while True:
-            await trio.lowlevel.wait_readable(self._queue.fileno())
-            for fd in self._queue.closed_now():
+            await trio.lowlevel.wait_readable(queue.fileno())
+            for fd in queue.closed_now():
                 callback = self._callbacks.pop(fd, None)
                 if callback is not None:
-                    self._queue.discard(fd)
+                    queue.discard(fd)
                     callback()
 
     def close(self) -> None:
         """Close the queue, after ``run`` has ended."""
-        self._queue.close()
+        if self._opened is not None:
+            self._opened.close()
 
 
 if sys.platform == "linux":

@@ -397,13 +397,13 @@ def _hung_up(hangups: Hangups, server: Server | None) -> Meaning:
 async def _accepting(server: Server, served: Sequence[tuple[Bound, ConnectionRegistry]]) -> AsyncIterator[None]:
     broker, tls = server.broker, server.tls
     registries = list(dict.fromkeys(connections for _, connections in served))
-    close_watch = CloseWatch()
+    close_watch: CloseWatch | None = None
     try:
         async with trio.open_nursery() as peers:
-            start_contained(peers, broker.clock.sleep, close_watch.run)
+            close_watch = CloseWatch(partial(start_contained, peers, broker.clock.sleep))
             async with trio.open_nursery() as acceptors:
                 for connections in registries:
-                    start_contained(acceptors, broker.clock.sleep, connections.run)
+                    connections.begin()
                 if tls is not None:
                     start_contained(acceptors, broker.clock.sleep, tls.run)
                 for bound, connections in served:
@@ -424,7 +424,8 @@ async def _accepting(server: Server, served: Sequence[tuple[Bound, ConnectionReg
                     await connections.empty()
             peers.cancel_scope.cancel()
     finally:
-        close_watch.close()
+        if close_watch is not None:
+            close_watch.close()
 
 
 def _tls_listeners(configs: EffectiveConfigs, bindings: Sequence[Binding]) -> TlsListeners | None:

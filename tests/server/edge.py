@@ -84,7 +84,7 @@ class Edge:
         self.connections.perf_counter = lambda: 0.0  # no turn ends by time, however busy the machine is
         self.listener = Listener(Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092), self.connections)
         nursery.start_soon(self.broker.clock.run)
-        nursery.start_soon(self.connections.run)
+        self.connections.begin()
 
     def connect(self, transport: MemoryTransport | None = None) -> Client:
         transport = transport or MemoryTransport()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import trio
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 # An idle connection is ended at most a tenth of connections.max.idle.ms late.
 _SWEEPS_PER_IDLE_TIME: Final = 10
+_REREAD_MS: Final = 60_000  # of connections.max.idle.ms while it is off
 _LIMITS_REREAD_S: Final = 1.0
 _LOG_FULL_EVERY_MS: Final = 60_000
 
@@ -173,13 +175,16 @@ class ConnectionRegistry:
             pace = self._listener_rate_limiters.setdefault(listener, RateLimiter(self._clock))
             await pace.acquire(lambda: self.read_limits().listener_creation_rate_max.get(listener, UNLIMITED))
 
-    async def run(self) -> None:
-        """End idle connections, until cancelled. A connection has no timer of its own."""
-        while True:
-            idle_ms = self.read_limits().idle_ms_max
-            await self._clock.sleep(max(1.0, idle_ms / _SWEEPS_PER_IDLE_TIME) if idle_ms >= 0 else 60_000)
-            if idle_ms >= 0:
-                self._sweep(idle_ms)
+    def begin(self) -> None:
+        """End idle connections from now on, as long as the clock runs. A connection has no timer of its own."""
+        idle_ms = self.read_limits().idle_ms_max
+        delay_ms = max(1.0, idle_ms / _SWEEPS_PER_IDLE_TIME) if idle_ms >= 0 else _REREAD_MS
+        self._clock.call_later(delay_ms, partial(self._end_idle, idle_ms))
+
+    def _end_idle(self, idle_ms: int) -> None:
+        self.begin()
+        if idle_ms >= 0:
+            self._sweep(idle_ms)
 
     @property
     def open(self) -> list[RegisteredConnection]:

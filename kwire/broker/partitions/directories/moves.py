@@ -23,6 +23,7 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller
 from kwire.broker.logs import Logger
+from kwire.broker.on_demand import OnDemand
 from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
@@ -44,7 +45,7 @@ class FileStamp(NamedTuple):
 
 
 class Moves:
-    """The pending moves. ``run`` does one at a time."""
+    """The pending moves. ``task`` does one at a time."""
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class Moves:
         self._controller = controller
         self._remove_later = remove_later
         self._storage_failures = storage_failures
-        self._wanted = trio.Event()
+        self.task = OnDemand(self.run)
 
     def request(self, partition: Partition, target: LogDir) -> None:
         """Add a move to ``pending``. A move to the partition's own directory cancels the pending one."""
@@ -74,13 +75,11 @@ class Moves:
         if partition.log_dir == target.path:
             return
         self.pending[partition] = target
-        self._wanted.set()
+        self.task.wake()
 
     async def run(self) -> None:
-        while True:
-            while not self.pending:
-                await self._wanted.wait()
-                self._wanted = trio.Event()
+        """Do what is pending, one move after the other."""
+        while self.pending:
             partition, target = next(iter(self.pending.items()))
             try:
                 if not partition.deleted:
