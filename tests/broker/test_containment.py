@@ -259,7 +259,7 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/controller/embedded.py", "self._note_old_snapshot"),  # sets the next timer first
         ("broker/coordination/share/share_states.py", "self._prune_again"),  # likewise
         ("broker/background/file_remover.py", "partial(self._note_due, deletion)"),  # wakes a contained task
-        ("server/connections/connection_registry.py", "partial(self._end_idle, idle_ms)"),  # sets the next timer first
+        ("server/connections/registry.py", "partial(self._end_idle, idle_ms)"),  # sets the next timer first
         ("server/connections/connection.py", "scope.cancel"),
         ("server/connections/connection.py", "callback"),
         ("server/tls/handshake.py", "expire"),  # closes the connection

@@ -10,7 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from functools import partial, wraps
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -267,10 +267,11 @@ def _repeat(
     two runs there is a timer and no task, which would cost each start and stop of a broker.
     """
 
-    @wraps(work)  # its name is that of the task in log lines
     async def work_and_wait() -> None:
         await work()
         wait()
+
+    work_and_wait.__qualname__ = work.__qualname__  # the name of the task in log lines
 
     def wait() -> None:
         delay_ms = interval_ms()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
@@ -192,7 +193,7 @@ class EmbeddedController:
         """
         self._note_old_snapshot_later()
         async with trio.open_nursery() as nursery:
-            start_contained(nursery, self._clock.sleep, self._write_snapshots)
+            self.log.snapshot_task.begin(partial(start_contained, nursery, self._clock.sleep))
             await self.log.lost.wait()
             raise StorageFailure(self.log.path, f"{self.log.lost_because}: kwire stops")
 
@@ -202,10 +203,6 @@ class EmbeddedController:
         if broker is not None:
             self.log.apply(stop_broker(broker))
         self.log.close()
-
-    async def _write_snapshots(self) -> None:
-        while True:
-            await self.log.write_due_snapshot()
 
     def _note_old_snapshot_later(self) -> None:
         interval_ms = self._configs.broker["metadata.log.max.snapshot.interval.ms"]

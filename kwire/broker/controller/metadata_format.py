@@ -39,14 +39,14 @@ def format_if_new(
     *,
     levels: Mapping[str, int] | None = None,
     users: Sequence[Message] = (),
-) -> bool:
-    """Format a directory that is not formatted, by default with the served levels. Returns whether it did.
+) -> Quorum | None:
+    """Format a directory that is not formatted, by default with the served levels. Returns its quorum, None if it was.
 
     ``users`` are UserScramCredentialRecords for the first start (KIP-900).
     """
     path = f"{directory}/{METADATA_TOPIC}-0"
     if files.sizes(path) or files.read_bytes(f"{directory}/{BOOTSTRAP}") is not None:
-        return False
+        return None
     levels = levels or features.bootstrap_levels()
     bootstrap = write_snapshot(
         [*(FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items()), *users],
@@ -62,7 +62,7 @@ def format_if_new(
     # The voters first: a directory that has a bootstrap file counts as formatted.
     files.write_bytes(f"{path}/{SnapshotId(0, 0).file_name}", b"".join(voters), durable=True)
     files.write_bytes(f"{directory}/{BOOTSTRAP}", b"".join(bootstrap), durable=True)
-    return True
+    return quorum
 
 
 def formatted(files: Files, directory: str) -> tuple[dict[str, int], list[Record]]:

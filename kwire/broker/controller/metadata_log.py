@@ -40,6 +40,7 @@ from kwire.broker.controller.quorum_state import (
 )
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
+from kwire.broker.on_demand import OnDemand
 from kwire.broker.partitions.directories import loss_report
 from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.steps import run_at_once
@@ -110,6 +111,7 @@ class MetadataLog:
         self._bytes_since_snapshot = loaded.bytes_since_snapshot
         # Set when enough was appended, or the last snapshot is too old: ``write_due_snapshot`` writes one.
         self.snapshot_due = trio.Event()
+        self.snapshot_task = OnDemand(self._write_snapshots)
         # Set once an fsync has failed: what the disk holds is unknown from then on, so nothing more can be committed.
         self.lost = trio.Event()
         self.lost_because = "the metadata log could not be brought to the disk"
@@ -138,12 +140,12 @@ class MetadataLog:
         _check_has_own_log(files, dirs, home)
         release = persona(configs.broker["kwire.as.release"])
         levels = features.first_levels(release)
-        is_new = format_if_new(files, home.path, identity, clock.now_ms(), levels=levels)
-        if is_new:
+        quorum = format_if_new(files, home.path, identity, clock.now_ms(), levels=levels)
+        if quorum is not None:
             logger.info("metadata log formatted", path=metadata_path(home))
         # kafka-storage format makes no directory for the log where the settings name the quorum's voters.
         files.make_directory(metadata_path(home))
-        loaded = MetadataReplay(files, metadata_path(home))
+        loaded = MetadataReplay(files, metadata_path(home), quorum)
         yield from loaded.load_snapshot()
         yield from check_metadata_log(
             files,
@@ -166,7 +168,7 @@ class MetadataLog:
         if loaded.in_transaction:
             self._append_records([AbortTransactionRecord(reason="Controller failover")])
         if not self.image.metadata_version:
-            levels, others = (levels, []) if is_new else formatted(files, home.path)
+            levels, others = (levels, []) if quorum is not None else formatted(files, home.path)
             self._bootstrap(levels, others, configs.broker["min.insync.replicas"])
         return self
 
@@ -203,7 +205,7 @@ class MetadataLog:
         self._append_records(records)
         delta = self.image.apply(records)
         if self._bytes_since_snapshot >= self._bytes_between_snapshots:
-            self.snapshot_due.set()
+            self._note_due()
         return delta
 
     def follow_voter_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
@@ -219,7 +221,15 @@ class MetadataLog:
         """Note that a snapshot is due when the last one is older than the interval and records came after it."""
         age_ms = self._clock.now_ms() - self._snapshot_ms
         if self._bytes_since_snapshot and 0 < self._snapshot_interval_ms <= age_ms:
-            self.snapshot_due.set()
+            self._note_due()
+
+    def _note_due(self) -> None:
+        self.snapshot_due.set()
+        self.snapshot_task.wake()
+
+    async def _write_snapshots(self) -> None:
+        while self.snapshot_due.is_set():
+            await self.write_due_snapshot()
 
     async def write_due_snapshot(self) -> None:
         """Wait until a snapshot is due, and write it in steps with other tasks in between.

@@ -32,9 +32,11 @@ class MetadataReplay:
     """The content of a metadata directory: ``image`` and ``quorum``, once ``load_snapshot`` and ``replay`` have run.
 
     Both are generators, which others can run between two steps of.
+
+    ``formatted``: the quorum of a directory that was formatted just now, whose snapshot need not be read.
     """
 
-    def __init__(self, files: Files, directory: str) -> None:
+    def __init__(self, files: Files, directory: str, formatted: Quorum | None = None) -> None:
         self.image = MetadataImage()
         self.snapshot = SnapshotId(0, 0)
         self.last_timestamp_ms = -1
@@ -42,7 +44,8 @@ class MetadataReplay:
         self.damaged_snapshots: list[StorageFailure] = []
         self._files = files
         self._directory = directory
-        self._reader = RecordReader(Quorum(0, None))
+        self._is_formatted = formatted is not None
+        self._reader = RecordReader(formatted or Quorum(0, None))
 
     @property
     def quorum(self) -> Quorum:
@@ -56,8 +59,8 @@ class MetadataReplay:
 
     def load_snapshot(self) -> _Steps:
         """Load the newest snapshot that is valid; those that are not are skipped with a warning."""
-        sizes = self._files.sizes(self._directory)
-        for snapshot_id in reversed(list_snapshots(sizes)):
+
+    Both are generators, which others can run between two steps of.
             path = f"{self._directory}/{snapshot_id.file_name}"
             image = MetadataImage()
             try:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeAlias
 from kwire.broker.requests.response_cache import Caching
 from kwire.metadata.configs.types import BrokerValues
 from kwire.wire.codec import RequestHeader
+from kwire.wire.session import Served
 
 # ``handler(context, request)``, plain or a coroutine function; gives the response message.
 Handler: TypeAlias = Callable[[Any, Any], Any]
@@ -42,14 +43,14 @@ class Shortcut(Protocol):
 class Api:
     """One row of the table of what is served.
 
-    ``served`` is the inclusive range of versions that ApiVersions advertises and that are admitted. ``load`` imports
-    the handler: its body holds the import, so that start-up does not pay for seventy modules and yet mypy and the
-    import contracts see every edge. ``shortcut(broker, connection)`` makes the shortcut of one connection.
+    ``served`` is the inclusive range of versions that ApiVersions advertises and that are ``admitted``. ``load``
+    imports the handler: its body holds the import, so that start-up does not pay for seventy modules and yet mypy and
+    the import contracts see every edge. ``shortcut(broker, connection)`` makes the shortcut of one connection.
     ``caching`` tells how encoded responses are kept and sent again: see ``response_cache``. None for an API whose
     responses are not kept.
     """
 
-    __slots__ = ("_handler", "_load", "advertised", "caching", "key", "name", "served", "shortcut", "waits")
+    __slots__ = ("_handler", "_load", "admitted", "advertised", "caching", "key", "name", "served", "shortcut", "waits")
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Api:
         self.key = key
         self.name = name
         self.served = served
+        self.admitted = Served(name, *served)
         self.advertised = served if advertised is None else advertised
         self.shortcut = shortcut
         self.caching = caching

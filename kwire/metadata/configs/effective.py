@@ -86,19 +86,24 @@ class Described(NamedTuple):
 class BrokerSettings:
     """The static settings of one broker, from file, flags and environment, already checked.
 
-    ``parsed`` has the values of those that were used, for each ``EffectiveConfigs`` that is made of them.
+    For each ``EffectiveConfigs`` that is made of them, ``parsed`` has the values of those that were used, and
+    ``inherited`` the values that topics and groups take from broker configs, with the texts of these.
     """
 
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
         self.texts: Mapping[str, str] = MappingProxyType(dict(texts or {}))
         self.parsed: dict[str, Value] = {}
+        self.inherited: tuple[Mapping[str, str], dict[ResourceType, dict[str, Value]]] = ({}, {})
 
 
 class _BrokerValues(dict[str, Value]):
     """The values of broker configs, each parsed at its first use. ``settings`` are the static ones among ``texts``."""
 
     def __init__(self, texts: Mapping[str, str], keys: Keys, settings: BrokerSettings) -> None:
-        super().__init__()
+        super().__init__(settings.parsed)
+        for name in texts.keys() | settings.texts.keys():
+            if texts.get(name) != settings.texts.get(name):
+                self.pop(name, None)
         self._texts = texts
         self._keys = keys
         self._settings = settings
@@ -352,10 +357,15 @@ class EffectiveConfigs:
         """Return the values of a topic or group without configs of its own."""
         texts = self._broker_texts()
         if owner not in self._inherited:
-            self._inherited[owner] = {
-                name: _inherited(key, texts, self.tables.every_broker)
-                for name, key in self._table(owner, every=True).items()
-            }
+            if self._settings.inherited[0] != texts:
+                self._settings.inherited = (texts, {})
+            made = self._settings.inherited[1]
+            if owner not in made:
+                made[owner] = {
+                    name: _inherited(key, texts, self.tables.every_broker)
+                    for name, key in self._table(owner, every=True).items()
+                }
+            self._inherited[owner] = made[owner]
         return self._inherited[owner]
 
     def _describe_owned(

@@ -359,7 +359,7 @@ class Connection:
             known = await self._login.take(frame)
         if known is False:
             header = read_header(frame)._replace(api_version=0)
-            self._queue(encode_response(header, self._connections.unsupported_version))
+            self._queue(encode_response(header, self._connections.unsupported_version()))
         return bool(known)
 
     async def _respond_otherwise(

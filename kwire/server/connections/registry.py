@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -107,8 +107,16 @@ class ConnectionRegistry:
         self.apis.clear()
         self.apis.update(apis)
         self.served.clear()
-        self.served.update({api.key: Served(api.name, *api.served) for api in apis.values()})
-        self.unsupported_version = _unsupported_version(self.served)
+        self.served.update({key: api.admitted for key, api in apis.items()})
+
+    def unsupported_version(self) -> ApiVersionsResponse:
+        """Answer an ApiVersions request of an unknown version, in version 0: the range of ApiVersions (KIP-511)."""
+        response = ApiVersionsResponse(error_code=Code.UNSUPPORTED_VERSION)
+        own = self.served.get(API_VERSIONS_KEY)
+        if own is not None:
+            one = ApiVersionsResponse.ApiVersion
+            response.api_keys = [one(api_key=API_VERSIONS_KEY, min_version=own.lowest, max_version=own.highest)]
+        return response
 
     async def code_in_thread(self, codec: Callable[..., T], *args: object) -> T:
         """Encode or decode a message that is too large for one turn in a thread."""
@@ -255,14 +263,3 @@ class RateLimiter:
         assert self._admissible is not None
         self._admissible = min(rate, self._admissible + (now_ms - self._counted_ms) * rate / 1000)
         self._counted_ms = now_ms
-
-
-def _unsupported_version(served: Mapping[int, Served]) -> ApiVersionsResponse:
-    """The answer to an ApiVersions request of an unknown version, in version 0: the range of ApiVersions (KIP-511)."""
-    own = served.get(API_VERSIONS_KEY)
-    api_keys = (
-        []
-        if own is None
-        else [ApiVersionsResponse.ApiVersion(api_key=API_VERSIONS_KEY, min_version=own.lowest, max_version=own.highest)]
-    )
-    return ApiVersionsResponse(error_code=Code.UNSUPPORTED_VERSION, api_keys=api_keys)
