@@ -26,9 +26,11 @@ from kwire.broker.clock import Clock
 from kwire.broker.controller.metadata_check import check_metadata_log
 from kwire.broker.controller.metadata_format import (
     Identity,
+    bootstrap_transaction,
     controller_endpoint,
     format_if_new,
     formatted,
+    framed_batch,
 )
 from kwire.broker.controller.metadata_replay import MetadataReplay
 from kwire.broker.controller.quorum_state import (
@@ -46,16 +48,16 @@ from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.steps import run_at_once
 from kwire.errors import StorageFailure
 from kwire.metadata import features
-from kwire.metadata.cluster.nodes import bootstrap_records
 from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.configs.values import ConfigProblem
-from kwire.metadata.image import METADATA_VERSION, Delta, MetadataImage, Record
+from kwire.metadata.image import Delta, MetadataImage, Record
 from kwire.metadata.log.log_format import (
     KRAFT_VOTERS,
     SnapshotId,
     control_batch,
     data_batch,
     list_snapshots,
+    stamped,
     write_snapshot,
 )
 from kwire.metadata.log.snapshot import snapshot_records
@@ -67,7 +69,7 @@ from kwire.storage.flush import PendingFlush
 from kwire.storage.log import Log
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, TopicPartition, uuid_text
 from kwire.wire.batches.batch import read_batch_header
-from kwire.wire.messages import AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord
+from kwire.wire.messages import AbortTransactionRecord
 
 logger = Logger("kwire.metadata")
 
@@ -339,14 +341,16 @@ class MetadataLog:
 
     def _bootstrap(self, levels: Mapping[str, int], others: Sequence[Record], min_insync_replicas: int) -> None:
         """Append the first records, from the levels and users that the directory was formatted with."""
-        records: list[Record] = [*bootstrap_records(levels, min_insync_replicas=min_insync_replicas), *others]
-        framed = [BeginTransactionRecord(name="Bootstrap records"), *records, EndTransactionRecord()]
-        self._append_records(framed, levels.get(METADATA_VERSION, 0))
+        records, batch = bootstrap_transaction(tuple(levels.items()), min_insync_replicas)
+        if others:
+            records = [*records, *others]
+            batch = framed_batch(records, levels)
+        self._append(stamped(batch, self._clock.now_ms(), offset=self.end_offset, epoch=self.epoch))
         self.image.apply(records)
 
-    def _append_records(self, records: Sequence[Record], metadata_version: int | None = None) -> None:
+    def _append_records(self, records: Sequence[Record]) -> None:
         now_ms = self._clock.now_ms()
-        level = self.image.metadata_version if metadata_version is None else metadata_version
+        level = self.image.metadata_version
         self._append(data_batch(records, level, offset=self.end_offset, epoch=self.epoch, now_ms=now_ms))
 
     def _append(self, batch: bytes) -> None:

@@ -26,7 +26,7 @@ from kwire.metadata.image import Record as MetadataRecord
 from kwire.metadata.log.frames import decode_record, encode_record
 from kwire.wire import codec
 from kwire.wire.batches.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
-from kwire.wire.batches.records import Record, build_batch, read_records
+from kwire.wire.batches.records import Record, assemble_batch, build_batch, read_records
 from kwire.wire.message import Message
 from kwire.wire.messages import (
     AbortTransactionRecord,
@@ -218,6 +218,18 @@ def data_batch(
         base_offset=offset,
         leader_epoch=epoch,
     )
+
+
+def stamped(batch: bytes, now_ms: int, *, offset: int | None = None, epoch: int | None = None) -> bytes:
+    """Return a batch, all of whose records have one timestamp, with another timestamp, offset and epoch."""
+    header = read_batch_header(batch)
+    header = header._replace(
+        base_offset=header.base_offset if offset is None else offset,
+        leader_epoch=header.leader_epoch if epoch is None else epoch,
+        base_timestamp=now_ms,
+        max_timestamp=now_ms,
+    )
+    return assemble_batch(header, memoryview(batch)[HEADER_BYTES:])
 
 
 def control_batch(messages: Iterable[tuple[int, Message]], *, offset: int, epoch: int, now_ms: int) -> bytes:
