@@ -1,7 +1,7 @@
 """Containment of failures: what ends when a timer, a background task or a coordinator raises.
 
-Responsible for: which exceptions must stop the broker, and running background tasks so that any other exception is
-logged and the task started again. Must not depend on: what a task does, the clock.
+Responsible for: which exceptions must stop the broker, running background tasks so that any other exception is logged
+and the task started again, and running some only while they have work. Must not depend on: what a task does, the clock.
 
 An exception that no caller expects is a bug in kwire. Only one kind of it stops the process: an AssertionError raised
 in ``kwire.storage``, since further writes to a broken log could damage stored records. docs/decisions/containment.md
@@ -11,7 +11,7 @@ has the reasons.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, TypeVar, TypeVarTuple
+from typing import Final, TypeAlias, TypeVar, TypeVarTuple
 
 import trio
 
@@ -22,6 +22,8 @@ log = Logger("kwire.broker")
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+Task: TypeAlias = Callable[[], Awaitable[None]]
 
 # A task that fails at once each time it is started must not fill the log or hold the event loop.
 RESTART_MS: Final = 1000
@@ -91,3 +93,33 @@ async def run_contained(
         else:
             return
         await sleep(RESTART_MS)
+
+
+class OnDemand:
+    """A background task that runs only while there is work for it: a task that waits costs each start and stop.
+
+    ``work`` does all that there is to do, and then returns without another task switch.
+    """
+
+    def __init__(self, work: Task) -> None:
+        self._work = work
+        self._start: Callable[[Task], None] | None = None
+        self._is_wanted = False
+        self._is_running = False
+
+    def begin(self, start: Callable[[Task], None]) -> None:
+        """Start tasks from now on, also for what was wanted before; ``start`` runs one and repeats it if it raises."""
+        self._start = start
+        if self._is_wanted:
+            self.wake()
+
+    def wake(self) -> None:
+        """There is something to do."""
+        self._is_wanted = True
+        if self._start is not None and not self._is_running:
+            self._is_running = True
+            self._start(self._run)
+
+    async def _run(self) -> None:
+        await self._work()
+        self._is_running = self._is_wanted = False

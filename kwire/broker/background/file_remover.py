@@ -11,7 +11,7 @@ from functools import partial
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.on_demand import OnDemand
+from kwire.broker.containment import OnDemand
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.storage.files import Files

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.containment import OnDemand
 from kwire.broker.controller.metadata_check import check_metadata_log
 from kwire.broker.controller.metadata_format import (
     Identity,
@@ -42,7 +43,6 @@ from kwire.broker.controller.quorum_state import (
 )
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.broker.on_demand import OnDemand
 from kwire.broker.partitions.directories import loss_report
 from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.steps import run_at_once

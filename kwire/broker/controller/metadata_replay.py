@@ -31,9 +31,8 @@ _Steps: TypeAlias = Generator[None, None, None]
 class MetadataReplay:
     """The content of a metadata directory: ``image`` and ``quorum``, once ``load_snapshot`` and ``replay`` have run.
 
-    Both are generators, which others can run between two steps of.
-
-    ``formatted``: the quorum of a directory that was formatted just now, whose snapshot need not be read.
+    Both are generators, which others can run between two steps of. ``formatted``: the quorum of a directory that was
+    formatted just now, whose snapshot need not be read.
     """
 
     def __init__(self, files: Files, directory: str, formatted: Quorum | None = None) -> None:
@@ -59,8 +58,10 @@ class MetadataReplay:
 
     def load_snapshot(self) -> _Steps:
         """Load the newest snapshot that is valid; those that are not are skipped with a warning."""
-
-    Both are generators, which others can run between two steps of.
+        if self._is_formatted:
+            return
+        sizes = self._files.sizes(self._directory)
+        for snapshot_id in reversed(list_snapshots(sizes)):
             path = f"{self._directory}/{snapshot_id.file_name}"
             image = MetadataImage()
             try:

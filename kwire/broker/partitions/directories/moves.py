@@ -21,9 +21,9 @@ from typing import Final, NamedTuple
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.containment import OnDemand
 from kwire.broker.controller.interface import Controller
 from kwire.broker.logs import Logger
-from kwire.broker.on_demand import OnDemand
 from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
