@@ -11,6 +11,7 @@ import pytest
 from kafka import KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from kwire.cli.connections.client_config import read_properties, security_of
 from kwire.cli.connections.connection import Connection, parse_address
@@ -54,8 +55,15 @@ def test_a_record_of_a_user_is_copied_by_the_other_broker(cluster):
 
 
 def test_a_wrong_password_is_refused(cluster):
+    opened = []
+
+    def open_one(**config):
+        opened.append(KafkaNetClient(**config))
+        return opened[-1]
+
     with pytest.raises(KafkaError):
-        KafkaAdminClient(**settings_of(cluster, "wrong"))
+        KafkaAdminClient(kafka_client=open_one, **settings_of(cluster, "wrong"))
+    opened[-1].close()  # the admin client leaves it open
 
 
 @pytest.mark.parametrize("name", ["broker", "controller"])
