@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-from dataclasses import replace
 from typing import Any
 
 from kwire.broker.coordination.transactions.markers import Marker, MarkerWriter
@@ -56,7 +55,7 @@ def show() -> None:
     write = MarkerWriter.append
 
     def append(self: MarkerWriter, where: Any, marker: Marker) -> Any:
-        return write(self, where, replace(marker, committed=True))
+        return write(self, where, marker._replace(committed=True))
 
     MarkerWriter.append = append  # type: ignore[method-assign]
 

@@ -10,7 +10,6 @@ request for one closes the connection.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Final, NoReturn
 
 from kwire.broker.requests.table import Row
@@ -32,7 +31,7 @@ def _limited(row: Row | None, key: int, listed: tuple[int, int]) -> Row:
         return Row(key, _REMOVED.get(key, f"API {key}"), _NO_VERSIONS, _no_handler, advertised=listed)
     served = max(row.served[0], listed[0]), min(row.served[1], listed[1])
     # What the release lists does not depend on settings and features of this broker.
-    return replace(row, served=served, advertised=listed)
+    return row._replace(served=served, advertised=listed)
 
 
 def _no_handler() -> NoReturn:

@@ -5,11 +5,10 @@ Responsible for: the value ``Endpoint``. Must not depend on: sockets, requests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """The name of a listener, its security protocol, and the host and port that it advertises."""
 
     name: str

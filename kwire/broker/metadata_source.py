@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.embedded import EmbeddedController
@@ -32,8 +31,7 @@ if TYPE_CHECKING:  # a broker that is a cluster of its own does not load them
     from kwire.broker.outbound.peers import Peers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MetadataSource:
+class MetadataSource(NamedTuple):
     """The image is complete, and shows this broker's registration.
 
     ``run`` is a background task of the broker. ``close`` is called last at a clean stop, ``discard`` where the files

@@ -108,8 +108,7 @@ class ClusterMetadata(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataChange:
+class MetadataChange(NamedTuple):
     """What changed with a new metadata image.
 
     ``topics_deleted``: their ids, by name. ``features``: the new levels of those that changed. ``groups_configured``:

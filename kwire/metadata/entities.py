@@ -1,13 +1,12 @@
 """Immutable values of the metadata: topics, partitions, brokers, credentials, quotas.
 
-Responsible for: the classes. A change creates a new value (``dataclasses.replace``), so a reference is a snapshot.
+Responsible for: the classes. A change creates a new value (``_replace``), so a reference is a snapshot.
 Must not depend on: records, commands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
@@ -43,12 +42,11 @@ class Resource(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(NamedTuple):
     """One partition as the controller sees it."""
 
     topic_id: Uuid
-    index: int
+    index: int  # type: ignore[assignment]
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     leader: int
@@ -70,8 +68,7 @@ class Partition:
         return self.replicas[0] if self.replicas else NO_LEADER
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(NamedTuple):
     """One topic; ``partitions`` in order of their index."""
 
     name: str
@@ -98,8 +95,7 @@ class VersionRange(NamedTuple):
     highest: int
 
 
-@dataclass(frozen=True, slots=True)
-class BrokerNode:
+class BrokerNode(NamedTuple):
     """One registered broker."""
 
     id: int
@@ -115,8 +111,7 @@ class BrokerNode:
     is_migrating_zk_broker: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerNode:
+class ControllerNode(NamedTuple):
     """One registered controller."""
 
     id: int
@@ -134,8 +129,7 @@ class ScramMechanism(IntEnum):
     SCRAM_SHA_512 = 2
 
 
-@dataclass(frozen=True, slots=True)
-class ScramCredential:
+class ScramCredential(NamedTuple):
     """The server's part of a SCRAM credential (RFC 5802)."""
 
     salt: bytes

@@ -11,7 +11,7 @@ KeyError, which ends the replay.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
@@ -250,8 +250,7 @@ class MetadataImage:
         topic = self._topics_by_id[record.topic_id]
         before = self._partitions_of(topic)[record.partition_id]
         leads = record.leader != _NO_LEADER_CHANGE
-        after = replace(
-            before,
+        after = before._replace(
             replicas=_or_kept(record.replicas, before.replicas),
             isr=_or_kept(record.isr, before.isr),
             leader=record.leader if leads else before.leader,
@@ -287,7 +286,7 @@ class MetadataImage:
     def _store_grown_topics(self) -> None:
         """Put the partition lists of this apply into the topics."""
         for topic_id, partitions in self._growing.items():
-            grown = replace(self._topics_by_id[topic_id], partitions=tuple(partitions))
+            grown = self._topics_by_id[topic_id]._replace(partitions=tuple(partitions))
             self._topics[grown.name] = self._topics_by_id[topic_id] = grown
         self._growing.clear()
 
@@ -297,7 +296,7 @@ class MetadataImage:
             topic = self._topics[name]
             for before in list(self._partitions_of(topic)):
                 if before.eligible_leader_replicas or before.last_known_elr:
-                    after = replace(before, eligible_leader_replicas=(), last_known_elr=())
+                    after = before._replace(eligible_leader_replicas=(), last_known_elr=())
                     self._replace_partition(topic, before, after, delta)
 
     # --- configs, quotas, credentials ---
@@ -390,18 +389,17 @@ class MetadataImage:
         delta.brokers_changed.add(record.broker_id)
 
     def _fence_broker(self, record: messages.FenceBrokerRecord, delta: Delta) -> None:
-        self._brokers[record.id] = replace(self._brokers[record.id], fenced=True)
+        self._brokers[record.id] = self._brokers[record.id]._replace(fenced=True)
         delta.brokers_changed.add(record.id)
 
     def _unfence_broker(self, record: messages.UnfenceBrokerRecord, delta: Delta) -> None:
-        self._brokers[record.id] = replace(self._brokers[record.id], fenced=False)
+        self._brokers[record.id] = self._brokers[record.id]._replace(fenced=False)
         delta.brokers_changed.add(record.id)
 
     def _change_broker(self, record: messages.BrokerRegistrationChangeRecord, delta: Delta) -> None:
         before = self._brokers[record.broker_id]
         cordoned = record.cordoned_log_dirs
-        self._brokers[record.broker_id] = replace(
-            before,
+        self._brokers[record.broker_id] = before._replace(
             fenced=record.fenced > 0 if record.fenced else before.fenced,
             in_controlled_shutdown=before.in_controlled_shutdown or record.in_controlled_shutdown > 0,
             log_dirs=tuple(record.log_dirs) or before.log_dirs,

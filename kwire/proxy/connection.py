@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, Final, NamedTuple, Protocol
 
 import trio
@@ -308,7 +307,7 @@ class ProxiedConnection:
 
     def _note_principal(self, principal: Principal | None) -> None:
         if principal is not None:
-            self.client = replace(self.client, principal=principal, authenticated_at_ms=self._around.clock.now_ms())
+            self.client = self.client._replace(principal=principal, authenticated_at_ms=self._around.clock.now_ms())
 
     async def _pass_on(self, size: int, sent: _Sent) -> None:
         self._sent.append(sent)

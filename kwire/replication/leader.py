@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.replication.progress import ReplicaProgress
@@ -36,8 +36,7 @@ _AWAIT_METADATA: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Leadership:
+class Leadership(NamedTuple):
     """A partition as the metadata has it, seen by its leader."""
 
     replicas: tuple[int, ...]

@@ -1,7 +1,5 @@
 """ACLs over the APIs: created, described and deleted, refused with Apache Kafka's codes, kept, and in force at once."""
 
-from dataclasses import replace
-
 import pytest
 from peer import Peer
 from transactional import Producer, batch
@@ -26,7 +24,7 @@ def settings():
 
 def client_of(broker, name, host="10.0.0.1"):
     peer = Peer(broker)
-    peer.client = replace(peer.client, principal=Principal("User", name), host=host)
+    peer.client = peer.client._replace(principal=Principal("User", name), host=host)
     return peer
 
 

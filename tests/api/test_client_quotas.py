@@ -1,7 +1,5 @@
 """Client quotas: throttling, and how quotas are altered and described."""
 
-from dataclasses import replace
-
 import pytest
 from peer import Peer
 
@@ -213,7 +211,7 @@ async def test_parts_and_values_are_answered_in_kafkas_order(client):
 
 def user(broker, name, client_id="c"):
     peer = Peer(broker, client_id)
-    peer.client = replace(peer.client, principal=Principal("User", name))
+    peer.client = peer.client._replace(principal=Principal("User", name))
     return peer
 
 

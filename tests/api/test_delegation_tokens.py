@@ -30,10 +30,8 @@ class Asker:
 
     def __init__(self, broker, name, *, endpoint=SASL, by_token=False):
         self.peer = Peer(broker)
-        from dataclasses import replace
-
-        self.peer.client = replace(
-            self.peer.client, endpoint=endpoint, principal=Principal("User", name), authenticated_by_token=by_token
+        self.peer.client = self.peer.client._replace(
+            endpoint=endpoint, principal=Principal("User", name), authenticated_by_token=by_token
         )
 
     async def create(self, version=3, *, owner=None, renewers=(), life_ms=-1):

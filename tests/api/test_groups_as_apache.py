@@ -3,8 +3,6 @@
 ``record_group_answers.py`` asked it.
 """
 
-from dataclasses import replace
-
 import pytest
 import trio
 from group_scenarios import SCENARIOS, SETTINGS
@@ -26,7 +24,7 @@ class BrokerStage(Stage):
 
     async def _open(self, client_id):
         peer = Peer(self._broker, client_id)
-        peer.client = replace(peer.client, host="127.0.0.1", port=12345)
+        peer.client = peer.client._replace(host="127.0.0.1", port=12345)
         return Connection(self, peer, self._nursery)
 
     async def on_append_result(self):

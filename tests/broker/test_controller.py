@@ -1,7 +1,5 @@
 """Commands through the controller: the embedded one, and one that takes its time as a quorum elsewhere would."""
 
-from dataclasses import replace
-
 import pytest
 import trio
 import trio.testing
@@ -269,7 +267,7 @@ async def test_metadata_answers_a_name_that_collides_as_unknown(client, broker):
 
 async def test_an_upgrade_to_a_metadata_version_with_directories_registers_them(broker):
     own = broker.image.brokers[broker.node_id]
-    before = broker_record(replace(own, log_dirs=()))
+    before = broker_record(own._replace(log_dirs=()))
     broker.controller.commit([m.FeatureLevelRecord(name="metadata.version", feature_level=16)])
     broker.controller.commit([before])
     assert not broker.image.brokers[broker.node_id].log_dirs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 import pytest
 import trio
@@ -374,7 +373,7 @@ async def test_a_handshake_comes_before_the_connection_to_the_node(network):
 
     async def shake_hands(connection):
         await agreed.wait()
-        connection.client = replace(connection.client, principal=Principal("User", "CN=alice"))
+        connection.client = connection.client._replace(principal=Principal("User", "CN=alice"))
 
     client = network.connect(handshake=shake_hands)
     await client.ask(HEARTBEAT, 4)

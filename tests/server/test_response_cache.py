@@ -1,7 +1,6 @@
 """Encoded responses that are sent again: equal to new ones, and dropped by any change of what they are made from."""
 
 import random
-from dataclasses import replace
 
 import pytest
 import trio
@@ -196,7 +195,7 @@ async def test_with_an_authorizer_a_response_is_kept_for_its_principal_until_an_
     assert await names() == ["t"]
     assert served.handled == handled
     (connection,) = served.registry._connections
-    connection.client = replace(connection.client, principal=Principal("User", "eve"))
+    connection.client = connection.client._replace(principal=Principal("User", "eve"))
     assert await names() == ["t"]
     assert served.handled == handled + 1
     authorizer.change(created=[], deleted=[allowed])

@@ -1,7 +1,5 @@
 """A broker as a member of a cluster: joining and its refusals, forwarding, ids, shutdown. All in memory."""
 
-from dataclasses import replace
-
 import pytest
 import trio
 
@@ -143,7 +141,7 @@ async def test_an_upgrade_to_a_metadata_version_with_directories_registers_them(
     only(await controller.controller.submit(UpdateFeatures([update])))
     await cluster.until(lambda: bool(controller.image.brokers[1].log_dirs))
     with_directories = controller.image.brokers[1]
-    assert replace(with_directories, log_dirs=()) == registration
+    assert with_directories._replace(log_dirs=()) == registration
     assert cluster.broker(1).member.epoch == registration.epoch
     assert CONTROLLER_ID in controller.image.controllers
 

@@ -10,7 +10,6 @@ changing it no other task runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -131,7 +130,7 @@ class EmbeddedController:
         """Register this broker again after an upgrade to a metadata.version that has log directories."""
         broker = self.log.image.brokers.get(self.log.node_id)
         if broker is not None and self._log_dirs and lacks_directories(self.log.image, broker):
-            self.commit([broker_record(replace(broker, log_dirs=tuple(self._log_dirs)))])
+            self.commit([broker_record(broker._replace(log_dirs=tuple(self._log_dirs)))])
 
     async def describe_quorum(self) -> QuorumDescription:
         log = self.log

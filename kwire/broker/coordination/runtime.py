@@ -19,9 +19,8 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Final, Generic, TypeVar, TypeVarTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar, TypeVarTuple
 
 import trio
 
@@ -63,8 +62,7 @@ class _Loading(Generic[M]):
         self.done = trio.Event()
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeParts:
+class RuntimeParts(NamedTuple):
     """The parts of the broker that the runtimes of all coordinators use.
 
     ``create_topic`` creates the internal topic of that name, or raises KafkaError; ``storage_failed`` reports a failed

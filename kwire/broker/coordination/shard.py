@@ -16,9 +16,8 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import trio
 
@@ -61,8 +60,7 @@ class Waiter:
         self.event: trio.Event | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ShardServices(Generic[M]):
+class ShardServices(NamedTuple, Generic[M]):
     """The functions of the broker that a shard uses.
 
     ``now_ms`` is the time for machines; ``wait_committed`` calls ``committed`` once the partition's records below an

@@ -6,10 +6,9 @@ Responsible for: the value ``Client`` and how Java prints an address. Must not d
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
 from kwire.security.principal import ANONYMOUS, Principal
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from kwire.wire.messages import ApiVersionsRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(NamedTuple):
     """One per connection; replaced after ApiVersions and after a SASL login, which add to it.
 
     ``host`` is an address as text, without brackets. ``endpoint`` is the listener that the client connected to.

@@ -13,7 +13,6 @@ caller does not use the cache while the API has a hook. docs/decisions/turns.md 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
@@ -29,8 +28,7 @@ _START: Final = Struct(">ii")
 _JOINED_BYTES_MAX: Final = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Caching:
+class Caching(NamedTuple):
     """How the responses of one API are kept.
 
     ``version(broker)`` gives a value that differs whenever the state that the API answers from may have changed.

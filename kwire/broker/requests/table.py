@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from kwire.broker.requests.response_cache import Caching
 from kwire.metadata.configs.types import BrokerValues
@@ -90,8 +89,7 @@ class Api:
 ApiTable: TypeAlias = Mapping[int, Api]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The definition of one API; ``make_table`` makes the ``Api`` of each broker from it.
 
     ``when(settings, features)``: whether it is served with these broker settings and finalized feature levels; None for

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from kwire.metadata.configs.definitions import client_metrics_keys
@@ -22,8 +21,7 @@ ALL_METRICS: Final = "*"
 Attributes = Mapping[str, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(NamedTuple):
     """One subscription. ``metrics`` are prefixes of names, ``match`` has a pattern for each attribute."""
 
     metrics: frozenset[str]

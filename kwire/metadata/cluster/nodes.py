@@ -7,9 +7,8 @@ session: it runs as long as the controller. Must not depend on: heartbeats (``cl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster import leadership
@@ -40,8 +39,7 @@ _UNFENCE = -1
 _UNREGISTERS_CONTROLLERS = 33  # 4.4-IV2
 
 
-@dataclass(frozen=True, slots=True)
-class Registration:
+class Registration(NamedTuple):
     """The fields of the broker's registration. ``epoch`` is the offset that its record will have."""
 
     broker_id: int

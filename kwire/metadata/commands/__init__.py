@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from kwire.errors import KafkaError
 from kwire.metadata.configs.effective import EffectiveConfigs
@@ -33,8 +32,7 @@ T_co = TypeVar("T_co", covariant=True)
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
-class ControllerState:
+class ControllerState(NamedTuple):
     """The inputs of a decision: the committed image, the effective configs, and a source of topic ids.
 
     ``counts``: how many partitions each broker has, where the controller keeps them.

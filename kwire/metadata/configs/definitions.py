@@ -18,11 +18,10 @@ kwire's defaults for Kafka's configs differ from Kafka's only where those do not
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from kwire.metadata.configs.values import (
     Check,
@@ -66,16 +65,14 @@ Keys: TypeAlias = "MappingProxyType[str, ConfigKey]"
 Dynamic: TypeAlias = Literal["read-only", "cluster-wide", "per-broker", "-"]
 
 
-@dataclass(frozen=True, slots=True)
-class Synonym:
+class Synonym(NamedTuple):
     """A broker key that gives a topic or group key its default, in another unit where ``factor`` is not 1."""
 
     name: str
     factor: int
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigKey:
+class ConfigKey(NamedTuple):
     """One config: how its text is read and checked. ``default_text`` is None for null."""
 
     name: str

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -73,7 +72,7 @@ def config_tables(release: str) -> ConfigTables:
     broker = _of_release(broker_keys(), differences["broker"], keeps_repeated=keeps_repeated)
     topic = _of_release(topic_keys(), differences["topic"], keeps_repeated=keeps_repeated)
     group = _of_release(group_keys(), differences["group"], keeps_repeated=keeps_repeated)
-    before = {name: replace(broker_keys()[name], default_text=text) for name, text in _BEFORE.items()}
+    before = {name: broker_keys()[name]._replace(default_text=text) for name, text in _BEFORE.items()}
     return ConfigTables(
         broker,
         topic,
@@ -97,8 +96,8 @@ def _of_release(newest: Keys, difference: Mapping[str, Any], *, keeps_repeated: 
         if name in difference["defaults"]:
             key = _with_default(key, difference["defaults"][name])
         if name in difference["checks"]:
-            key = replace(key, check=check_named(difference["checks"][name]))
-        keys[name] = replace(key, dynamic="read-only") if name in read_only else key
+            key = key._replace(check=check_named(difference["checks"][name]))
+        keys[name] = key._replace(dynamic="read-only") if name in read_only else key
     keys |= {name: _only_there(name, fields) for name, fields in difference["only"].items()}
     return MappingProxyType(keys)
 
@@ -109,14 +108,14 @@ def _keeping_repeated(key: ConfigKey) -> ConfigKey:
     def check(name: str, value: Value) -> None:
         key.check(name, tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value)
 
-    return replace(key, distinct=False, check=check)
+    return key._replace(distinct=False, check=check)
 
 
 def _with_default(key: ConfigKey, text: str | None) -> ConfigKey:
     """Give a config with the default of the release, unless kwire has its own."""
     if key.name in OWN_DEFAULTS or key.name.startswith(KWIRE_PREFIX):
-        return replace(key, kafka_default_text=text)
-    return replace(key, default_text=text)
+        return key._replace(kafka_default_text=text)
+    return key._replace(default_text=text)
 
 
 def _only_there(name: str, fields: Mapping[str, Any]) -> ConfigKey:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from kwire.errors import KafkaError
 from kwire.metadata.entities import DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, BrokerNode
@@ -24,8 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 Charge: TypeAlias = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision(Generic[T_co]):
+class Decision(NamedTuple, Generic[T_co]):
     """``results`` has an entry for each item of the command in its order: a value, or the KafkaError that refuses."""
 
     records: Sequence[Message]

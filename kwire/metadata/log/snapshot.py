@@ -9,8 +9,7 @@ The records are those of the image at the call, even if the image changes before
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kwire.acls import Acl
 from kwire.metadata.entities import (
@@ -45,8 +44,7 @@ if TYPE_CHECKING:
     from kwire.metadata.image import Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Frozen:
+class _Frozen(NamedTuple):
     """The content of an image at one moment. The maps are copies; their values are shared, since they never change."""
 
     features: Mapping[str, int]

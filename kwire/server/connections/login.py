@@ -10,7 +10,6 @@ any listener; only where sessions expire (KIP-368), SaslHandshake is passed here
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
 
@@ -197,8 +196,7 @@ class ConnectionLogin:
         now_ms = self._clock.now_ms()
         session = self._logged_in = self._login.result(now_ms)
         connection, identity = self._connection, session.identity
-        connection.client = replace(
-            connection.client,
+        connection.client = connection.client._replace(
             principal=identity.principal,
             authenticated_at_ms=now_ms,
             authenticated_by_token=identity.by_token,

@@ -7,7 +7,6 @@ of those that fail. Must not depend on: sockets, TLS.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Protocol, TypeAlias
 
 import trio
@@ -67,7 +66,7 @@ async def shake_hands(
         raise
     finally:
         timer.cancel()
-    connection.client = replace(connection.client, principal=principal, authenticated_at_ms=clock.now_ms())
+    connection.client = connection.client._replace(principal=principal, authenticated_at_ms=clock.now_ms())
 
 
 class HandshakeFailures:

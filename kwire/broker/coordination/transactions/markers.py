@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from kwire.broker.partitions.partition import ACKS_ALL, Partition
@@ -26,8 +25,7 @@ _ABORT: Final = 0
 _COMMIT: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(NamedTuple):
     """``transaction_version`` decides how the partition's log checks the producer's epoch (KIP-890)."""
 
     producer: ProducerStamp
