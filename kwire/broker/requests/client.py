@@ -5,9 +5,9 @@ Responsible for: the value ``Client`` and how Java prints an address. Must not d
 
 from __future__ import annotations
 
+import ipaddress
 import sys
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv6Address
 from typing import TYPE_CHECKING, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
@@ -70,8 +70,8 @@ class Client(NamedTuple):
 @lru_cache(maxsize=1000)
 def _java_address(host: str) -> str:
     try:
-        address = IPv6Address(host.partition("%")[0])
-    except AddressValueError:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ipaddress.AddressValueError:
         return host
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)

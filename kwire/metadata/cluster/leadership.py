@@ -18,13 +18,8 @@ from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import NO_LEADER, BrokerNode, Partition
 from kwire.metadata.image import MetadataImage
 from kwire.types import Uuid
+from kwire.wire import messages
 from kwire.wire.message import Message
-from kwire.wire.messages import (
-    BrokerRegistrationChangeRecord,
-    FenceBrokerRecord,
-    UnfenceBrokerRecord,
-    UnregisterBrokerRecord,
-)
 
 _FENCE: Final = 1
 _UNFENCE: Final = -1
@@ -116,7 +111,11 @@ def begin_shutdown(image: MetadataImage, broker: BrokerNode) -> list[Message]:
     """Begin a controlled shutdown: the broker may neither lead nor join in-sync sets; ``leave_in_steps`` follows."""
     if image.metadata_version < _SHUTDOWN_STATE or broker.in_controlled_shutdown:
         return []
-    return [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)]
+    return [
+        messages.BrokerRegistrationChangeRecord(
+            broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1
+        )
+    ]
 
 
 def unregister(
@@ -126,7 +125,7 @@ def unregister(
     changes = PartitionChanges(image, configs, leaving=broker.id, unclean=broker.id)
     most = None if counts is None else counts.listed(broker.id)
     records = _update(image, changes, partial(_lists, broker.id), most)
-    return [*records, UnregisterBrokerRecord(broker_id=broker.id, broker_epoch=broker.epoch)]
+    return [*records, messages.UnregisterBrokerRecord(broker_id=broker.id, broker_epoch=broker.epoch)]
 
 
 def lose_unclean(
@@ -159,7 +158,7 @@ def lose_directories_in_steps(
     current = image.brokers.get(broker.id)
     if current is not None and current.epoch == broker.epoch:
         online = [directory for directory in current.log_dirs if directory not in lost]
-        yield [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online)]
+        yield [messages.BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online)]
 
 
 def lose_replicas(
@@ -181,10 +180,10 @@ def fences_with_registration_changes(image: MetadataImage) -> bool:
 
 def _fencing(image: MetadataImage, broker: BrokerNode, change: int) -> Message:
     if fences_with_registration_changes(image):
-        return BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, fenced=change)
+        return messages.BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, fenced=change)
     if change == _FENCE:
-        return FenceBrokerRecord(id=broker.id, epoch=broker.epoch)
-    return UnfenceBrokerRecord(id=broker.id, epoch=broker.epoch)
+        return messages.FenceBrokerRecord(id=broker.id, epoch=broker.epoch)
+    return messages.UnfenceBrokerRecord(id=broker.id, epoch=broker.epoch)
 
 
 def _update(image: MetadataImage, changes: PartitionChanges, wanted: Selector, most: int | None) -> Iterator[Message]:

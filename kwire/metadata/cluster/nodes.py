@@ -20,15 +20,8 @@ from kwire.metadata.image import ELR_VERSION, MetadataImage
 from kwire.metadata.log.snapshot import broker_record
 from kwire.personas import persona
 from kwire.types import Uuid
+from kwire.wire import messages
 from kwire.wire.message import Message
-from kwire.wire.messages import (
-    BrokerRegistrationChangeRecord,
-    ConfigRecord,
-    FeatureLevelRecord,
-    PartitionChangeRecord,
-    ProducerIdsRecord,
-    UnregisterControllerRecord,
-)
 
 if TYPE_CHECKING:  # only a controller of several brokers keeps them
     from kwire.metadata.cluster.replica_counts import ReplicaCounts
@@ -76,7 +69,11 @@ def lacks_directories(image: MetadataImage, broker: BrokerNode | None) -> bool:
 
 def stop_broker(broker: BrokerNode) -> list[Message]:
     """Record that a broker shuts down, so that its next registration need not wait for a session to end."""
-    return [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)]
+    return [
+        messages.BrokerRegistrationChangeRecord(
+            broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1
+        )
+    ]
 
 
 def unregister_broker(
@@ -103,7 +100,7 @@ def unregister_controller(image: MetadataImage, controller_id: int, *, own_id: i
     if controller_id not in image.controllers:
         message = f"Controller ID {controller_id} is not currently registered."
         raise KafkaError(Code.CONTROLLER_ID_NOT_REGISTERED, message)
-    return [UnregisterControllerRecord(controller_id=controller_id)]
+    return [messages.UnregisterControllerRecord(controller_id=controller_id)]
 
 
 def reserve_producer_ids(
@@ -114,7 +111,7 @@ def reserve_producer_ids(
     if first > _PRODUCER_ID_MAX - count:
         raise KafkaError(Code.UNKNOWN_SERVER_ERROR, "Exhausted all producerIds as the next block's end producerId")
     broker = image.brokers.get(broker_id)
-    record = ProducerIdsRecord(
+    record = messages.ProducerIdsRecord(
         broker_id=broker_id, broker_epoch=broker.epoch if broker else -1, next_producer_id=first + count
     )
     return first, [record]
@@ -123,11 +120,11 @@ def reserve_producer_ids(
 def bootstrap_records(levels: Mapping[str, int], *, min_insync_replicas: int) -> list[Message]:
     """Return the first records of a new cluster. The caller frames them as one transaction."""
     records: list[Message] = [
-        FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items() if level > 0
+        messages.FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items() if level > 0
     ]
     if levels.get(ELR_VERSION, 0) >= 1:
         records.append(
-            ConfigRecord(
+            messages.ConfigRecord(
                 resource_type=ResourceType.BROKER,
                 resource_name="",
                 name="min.insync.replicas",
@@ -144,7 +141,7 @@ def _elections(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNo
 
 def _is_certain(record: Message, broker_id: int) -> bool:
     """Tell whether a change elects no other broker, because those in the log may not exist any more."""
-    return not isinstance(record, PartitionChangeRecord) or record.leader == broker_id
+    return not isinstance(record, messages.PartitionChangeRecord) or record.leader == broker_id
 
 
 def _node(registration: Registration, features: Mapping[str, VersionRange], metadata_version: int) -> BrokerNode:
@@ -161,7 +158,7 @@ def _node(registration: Registration, features: Mapping[str, VersionRange], meta
 
 def _after_lost_page_cache(
     image: MetadataImage, configs: EffectiveConfigs, broker_id: int
-) -> Iterator[PartitionChangeRecord]:
+) -> Iterator[messages.PartitionChangeRecord]:
     changes = PartitionChanges(image, configs, unclean=broker_id)
     for topic in image.topics.values():
         for partition in topic.partitions:
@@ -171,4 +168,6 @@ def _after_lost_page_cache(
                 if record is not None:
                     yield record
             elif partition.leader == broker_id:
-                yield PartitionChangeRecord(topic_id=partition.topic_id, partition_id=partition.index, leader=broker_id)
+                yield messages.PartitionChangeRecord(
+                    topic_id=partition.topic_id, partition_id=partition.index, leader=broker_id
+                )

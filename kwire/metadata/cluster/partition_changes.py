@@ -25,7 +25,7 @@ from kwire.metadata.entities import (
 )
 from kwire.metadata.image import MetadataImage
 from kwire.types import Uuid
-from kwire.wire.messages import PartitionChangeRecord
+from kwire.wire import messages
 
 NO_LEADER_CHANGE: Final = -2
 RECOVERED: Final = 0
@@ -105,7 +105,7 @@ class PartitionChanges:
         election: Election = Election.ONLINE,
         recovery_state: int | None = None,
         directory: tuple[int, Uuid] | None = None,
-    ) -> PartitionChangeRecord | None:
+    ) -> messages.PartitionChangeRecord | None:
         """Make the record that changes the given fields of the partition; None when nothing changes.
 
         ``directory`` is a broker's id and the log directory that has its replica from now on.
@@ -163,9 +163,9 @@ class _Builder:
         self.recovery_state = partition.leader_recovery_state
         self.directories = {one: directory_of(partition, one) for one in partition.replicas}
         self._eligible = list(partition.eligible_leader_replicas)
-        self._record = PartitionChangeRecord(topic_id=partition.topic_id, partition_id=partition.index)
+        self._record = messages.PartitionChangeRecord(topic_id=partition.topic_id, partition_id=partition.index)
 
-    def build(self, min_isr: int, unclean: int | None) -> PartitionChangeRecord | None:
+    def build(self, min_isr: int, unclean: int | None) -> messages.PartitionChangeRecord | None:
         self._complete_reassignment()
         if self._elr_enabled:
             self._find_eligible(min_isr, unclean)
@@ -176,7 +176,7 @@ class _Builder:
         self._set_assignment()
         if self.recovery_state != self._before.leader_recovery_state:
             self._record.leader_recovery_state = self.recovery_state
-        empty = PartitionChangeRecord(topic_id=self._before.topic_id, partition_id=self._before.index)
+        empty = messages.PartitionChangeRecord(topic_id=self._before.topic_id, partition_id=self._before.index)
         return None if self._record == empty else self._record
 
     def _complete_reassignment(self) -> None:

@@ -26,19 +26,7 @@ from kwire.metadata.entities import (
 )
 from kwire.metadata.image import METADATA_VERSION, MetadataImage
 from kwire.types import Uuid
-from kwire.wire.messages import (
-    AccessControlEntryRecord,
-    ClientQuotaRecord,
-    ConfigRecord,
-    DelegationTokenRecord,
-    FeatureLevelRecord,
-    PartitionRecord,
-    ProducerIdsRecord,
-    RegisterBrokerRecord,
-    RegisterControllerRecord,
-    TopicRecord,
-    UserScramCredentialRecord,
-)
+from kwire.wire import messages
 
 if TYPE_CHECKING:
     from kwire.metadata.image import Record
@@ -56,7 +44,7 @@ class _Frozen(NamedTuple):
     producer_ids: ProducerIdBlock | None
     acls: Mapping[Uuid, Acl]
     scram: Mapping[tuple[str, ScramMechanism], ScramCredential]
-    tokens: Sequence[DelegationTokenRecord]
+    tokens: Sequence[messages.DelegationTokenRecord]
     preserved: Sequence[PreservedRecord]
 
 
@@ -86,17 +74,19 @@ def _records(image: _Frozen) -> Iterator[Record]:
     for controller in image.controllers:
         yield controller_record(controller)
     for topic in image.topics:
-        yield TopicRecord(name=topic.name, topic_id=topic.id)
+        yield messages.TopicRecord(name=topic.name, topic_id=topic.id)
         for partition in topic.partitions:
             yield partition_record(partition)
     for resource, configs in image.configs.items():
         for name, value in configs.items():
-            yield ConfigRecord(resource_type=resource.type, resource_name=resource.name, name=name, value=value)
+            yield messages.ConfigRecord(
+                resource_type=resource.type, resource_name=resource.name, name=name, value=value
+            )
     for entity, quotas in image.quotas.items():
         for key, limit in quotas.items():
             yield quota_record(entity, key, limit)
     if image.producer_ids is not None:
-        yield ProducerIdsRecord(**image.producer_ids._asdict())
+        yield messages.ProducerIdsRecord(**image.producer_ids._asdict())
     for acl_id, acl in image.acls.items():
         yield acl_record(acl_id, acl)
     for (user, mechanism), credential in image.scram.items():
@@ -105,9 +95,9 @@ def _records(image: _Frozen) -> Iterator[Record]:
     yield from image.preserved
 
 
-def partition_record(partition: Partition) -> PartitionRecord:
+def partition_record(partition: Partition) -> messages.PartitionRecord:
     """Return the record of one partition."""
-    return PartitionRecord(
+    return messages.PartitionRecord(
         partition_id=partition.index,
         topic_id=partition.topic_id,
         replicas=list(partition.replicas),
@@ -125,24 +115,26 @@ def partition_record(partition: Partition) -> PartitionRecord:
     )
 
 
-def _features(levels: Mapping[str, int]) -> Iterator[FeatureLevelRecord]:
+def _features(levels: Mapping[str, int]) -> Iterator[messages.FeatureLevelRecord]:
     # metadata.version comes first: readers need it for the rest.
     if METADATA_VERSION in levels:
-        yield FeatureLevelRecord(name=METADATA_VERSION, feature_level=levels[METADATA_VERSION])
+        yield messages.FeatureLevelRecord(name=METADATA_VERSION, feature_level=levels[METADATA_VERSION])
     for name, level in levels.items():
         if name != METADATA_VERSION:
-            yield FeatureLevelRecord(name=name, feature_level=level)
+            yield messages.FeatureLevelRecord(name=name, feature_level=level)
 
 
-def quota_record(entity: QuotaEntity, key: str, limit: float | None) -> ClientQuotaRecord:
+def quota_record(entity: QuotaEntity, key: str, limit: float | None) -> messages.ClientQuotaRecord:
     """Return the record that sets one quota; None removes it."""
-    parts = [ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name) for kind, name in entity]
-    return ClientQuotaRecord(entity=parts, key=key, value=limit or 0.0, remove=limit is None)
+    parts = [messages.ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name) for kind, name in entity]
+    return messages.ClientQuotaRecord(entity=parts, key=key, value=limit or 0.0, remove=limit is None)
 
 
-def scram_record(user: str, mechanism: ScramMechanism, credential: ScramCredential) -> UserScramCredentialRecord:
+def scram_record(
+    user: str, mechanism: ScramMechanism, credential: ScramCredential
+) -> messages.UserScramCredentialRecord:
     """Return the record of one SCRAM credential."""
-    return UserScramCredentialRecord(
+    return messages.UserScramCredentialRecord(
         name=user,
         mechanism=mechanism,
         salt=credential.salt,
@@ -152,21 +144,21 @@ def scram_record(user: str, mechanism: ScramMechanism, credential: ScramCredenti
     )
 
 
-def broker_record(broker: BrokerNode) -> RegisterBrokerRecord:
+def broker_record(broker: BrokerNode) -> messages.RegisterBrokerRecord:
     """Return the record of a broker's registration as it is now."""
-    return RegisterBrokerRecord(
+    return messages.RegisterBrokerRecord(
         broker_id=broker.id,
         is_migrating_zk_broker=broker.is_migrating_zk_broker,
         incarnation_id=broker.incarnation_id,
         broker_epoch=broker.epoch,
         end_points=[
-            RegisterBrokerRecord.BrokerEndpoint(
+            messages.RegisterBrokerRecord.BrokerEndpoint(
                 name=point.listener, host=point.host, port=point.port, security_protocol=point.security_protocol
             )
             for point in broker.endpoints
         ],
         features=[
-            RegisterBrokerRecord.BrokerFeature(
+            messages.RegisterBrokerRecord.BrokerFeature(
                 name=name, min_supported_version=levels.lowest, max_supported_version=levels.highest
             )
             for name, levels in broker.features.items()
@@ -179,20 +171,20 @@ def broker_record(broker: BrokerNode) -> RegisterBrokerRecord:
     )
 
 
-def controller_record(controller: ControllerNode) -> RegisterControllerRecord:
+def controller_record(controller: ControllerNode) -> messages.RegisterControllerRecord:
     """Return the record of a controller's registration."""
-    return RegisterControllerRecord(
+    return messages.RegisterControllerRecord(
         controller_id=controller.id,
         incarnation_id=controller.incarnation_id,
         zk_migration_ready=controller.zk_migration_ready,
         end_points=[
-            RegisterControllerRecord.ControllerEndpoint(
+            messages.RegisterControllerRecord.ControllerEndpoint(
                 name=point.listener, host=point.host, port=point.port, security_protocol=point.security_protocol
             )
             for point in controller.endpoints
         ],
         features=[
-            RegisterControllerRecord.ControllerFeature(
+            messages.RegisterControllerRecord.ControllerFeature(
                 name=name, min_supported_version=levels.lowest, max_supported_version=levels.highest
             )
             for name, levels in controller.features.items()
@@ -200,9 +192,9 @@ def controller_record(controller: ControllerNode) -> RegisterControllerRecord:
     )
 
 
-def acl_record(acl_id: Uuid, acl: Acl) -> AccessControlEntryRecord:
+def acl_record(acl_id: Uuid, acl: Acl) -> messages.AccessControlEntryRecord:
     """Make the record that creates an ACL."""
-    return AccessControlEntryRecord(
+    return messages.AccessControlEntryRecord(
         id=acl_id,
         resource_type=acl.resource_type,
         resource_name=acl.resource_name,
