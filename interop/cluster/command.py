@@ -53,6 +53,7 @@ def main(arguments: list[str]) -> int:
             seed=options.seed,
             say=partial(print, flush=True),
             transactions=not options.no_transactions,
+            groups=not options.no_groups,
             before_check=flip if options.plant == "flip" else None,
         )
     finally:
@@ -77,6 +78,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--factor", type=int, default=3, help="the replication factor of all topics")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-transactions", action="store_true", help="only plain and idempotent producers")
+    parser.add_argument("--no-groups", action="store_true", help="no consumer groups and no share group")
     parser.add_argument("--lie", choices=["drop", "twice", "show"], help="let every broker lie like this")
     parser.add_argument("--plant", choices=["flip"], help="change one byte of one replica before the check")
     parser.add_argument("--folder", help="keep logs and data in this directory")

@@ -15,7 +15,9 @@ from confluent_kafka.admin import NewTopic
 
 from interop.cluster import replicas
 from interop.cluster.faults import Fault, carry_out
+from interop.cluster.group_history import check_group, check_share_group
 from interop.cluster.history import Contents, History, Kind, Violation, Where, check, check_copies
+from interop.cluster.members import Groups, wait_until_read
 from interop.cluster.rig import Rig
 from interop.cluster.workload import Clients, read_all
 
@@ -23,8 +25,10 @@ WRITES: Final = "writes"
 TRANSACTIONS: Final = "transactions"
 COPIES: Final = "copies"
 TOPICS: Final = {WRITES: 3, TRANSACTIONS: 3, COPIES: 3}
-# Long enough for a machine that is busy with other work, and for clients that wait for a transaction to time out.
-_PROGRESS_S: Final = 150.0
+# How long nothing at all may happen, on a machine that is busy with other work, and how long one thing may take while
+# others go on.
+_QUIET_S: Final = 150.0
+_PROGRESS_S: Final = 420.0
 
 
 @dataclass(slots=True)
@@ -52,6 +56,7 @@ def run(
     *,
     seed: int,
     transactions: bool = True,
+    groups: bool = True,
     say: Callable[[str], None] = _say_nothing,
     before_check: Callable[[Rig], None] | None = None,
 ) -> Outcome:
@@ -66,7 +71,7 @@ def run(
                 rig.wait_in_sync()
             say(f"        {history.acknowledged - before} records acknowledged meanwhile")
 
-    outcome = run_during(rig, disturb, seed=seed, transactions=transactions, before_check=before_check)
+    outcome = run_during(rig, disturb, seed=seed, transactions=transactions, groups=groups, before_check=before_check)
     outcome.faults = len(faults)
     return outcome
 
@@ -77,6 +82,7 @@ def run_during(
     *,
     seed: int,
     transactions: bool = True,
+    groups: bool = False,
     before_check: Callable[[Rig], None] | None = None,
 ) -> Outcome:
     """Run clients against a started rig until ``disturb`` returns, then check. They must progress before and after."""
@@ -91,16 +97,27 @@ def run_during(
     if transactions:
         clients.start("transactional", partial(clients.write_transactions, "t", TRANSACTIONS))
         clients.start("copy", partial(clients.copy, TRANSACTIONS, COPIES, "copier"))
+    # The members of groups go on reading when the writers have ended.
+    members = Groups(Clients(rig.bootstrap, history, seed), WRITES, TOPICS[WRITES])
+    joined = []
+    if groups:
+        members.prepare(rig.admin())
+        members.start()
+        joined = [f"committed by {one.name}" for one in members.by_protocol.values()] + ["accepted in a share group"]
     outcome.failures += wait_for_progress(clients, expected, when="before")
+    outcome.failures += wait_for_progress(members.clients, joined, when="before")
     disturb(history)
     outcome.failures += wait_for_progress(clients, expected, when="after")
+    outcome.failures += wait_for_progress(members.clients, joined, when="after")
     clients.stop()
-    outcome.failures += clients.failures
     rig.wait_in_sync()
+    if groups:
+        outcome.violations += _finish_groups(members, history)
+    outcome.failures += [*clients.failures, *members.clients.failures]
     if before_check is not None:
         before_check(rig)
     finish(rig, history, outcome, transactions=transactions)
-    outcome.counts = dict(sorted(clients.counts.items()))
+    outcome.counts = dict(sorted((clients.counts | members.clients.counts).items()))
     outcome.seconds = time.monotonic() - started
     return outcome
 
@@ -110,12 +127,45 @@ def wait_for_progress(clients: Clients, names: Sequence[str], *, when: str) -> l
 
     A cluster in which nothing happens would keep every promise.
     """
-    before, deadline = dict(clients.counts), time.monotonic() + _PROGRESS_S
+    before, is_stuck = dict(clients.counts), stuck_after_silence()
     while stuck := [name for name in names if clients.counts.get(name, 0) <= before.get(name, 0)]:
-        if clients.failures or time.monotonic() > deadline:
-            return [f"nothing {name} {when} the faults" for name in stuck]
+        if clients.failures or is_stuck(sum(clients.counts.values())):
+            return [f"nothing {name} {when} the faults; counted so far: {dict(clients.counts)}" for name in stuck]
         time.sleep(0.05)  # a poll, bounded above
     return []
+
+
+def stuck_after_silence() -> Callable[[int], bool]:
+    """Return a function that tells, for a number, whether it has been the same for ``_QUIET_S``.
+
+    A busy machine makes clients slow, but what they do still changes. After ``_PROGRESS_S`` it tells so in any case.
+    """
+    began = changed = time.monotonic()
+    last: int | None = None
+
+    def is_stuck(number: int) -> bool:
+        nonlocal last, changed
+        now = time.monotonic()
+        if number != last:
+            last, changed = number, now
+        return now - changed > _QUIET_S or now - began > _PROGRESS_S
+
+    return is_stuck
+
+
+def _finish_groups(members: Groups, history: History) -> list[Violation]:
+    """Let all groups read to the end, and check them."""
+    acknowledged = {
+        (one.where, one.offset)
+        for one in history.sent.values()
+        if one.offset is not None and one.where is not None and one.where.topic == members.topic
+    }
+    wait_until_read(members, acknowledged, stuck_after_silence())
+    members.clients.stop()
+    found = check_share_group(members.share, acknowledged)
+    for group in members.by_protocol.values():
+        found += check_group(group, acknowledged)
+    return found
 
 
 def create_topics(rig: Rig) -> None:
