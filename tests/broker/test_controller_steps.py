@@ -10,7 +10,7 @@ from loop_steps import CALLS_PER_PARTITION_MAX, Steps
 from test_cluster_controller import CONTROLLER, ControllerPeer
 
 from kwire.broker.start import open_broker
-from kwire.errors import Code
+from kwire.errors import Code, StorageFailure
 from kwire.metadata.cluster import leadership, replica_counts
 from kwire.metadata.cluster.replica_counts import ReplicaCounts
 from kwire.metadata.commands.topics import CreateTopics
@@ -170,3 +170,45 @@ async def test_the_work_between_two_steps_of_a_start_does_not_grow_with_the_part
     await most_calls_of_a_start(SHORT, with_snapshot=with_snapshot)
     short, long = [await most_calls_of_a_start(count, with_snapshot=with_snapshot) for count in (SHORT, LONG)]
     assert long - short <= START_CALLS_PER_PARTITION_MAX * (LONG - SHORT), f"{short} calls, then {long}"
+
+
+# --- the metadata log refuses a step
+
+
+async def test_a_controlled_shutdown_goes_on_after_the_metadata_log_could_not_be_written(autojump_clock, monkeypatch):
+    monkeypatch.setattr(leadership, "METADATA_STEP_RECORDS", 10)
+    files = MemoryFiles()
+    async with started(files) as controller:
+        node = await Cluster(controller).begin(100)
+        await node.beat(1, node.epochs[1], want_shut_down=True)
+        assert node.listed(1) > 80  # the first step is committed
+        files.fault = lambda operation, _path: OSError(28, "No space left on device") if operation == "write" else None
+        await trio.sleep(2)
+        files.fault = None
+        await node.until(lambda: node.leaders() == {2})
+        for other in (2, 3):
+            await node.beat(other, node.epochs[other])
+        await trio.sleep(2)
+        assert (await node.beat(1, node.epochs[1], want_shut_down=True)).should_shut_down
+
+
+async def test_partitions_get_their_leaders_when_a_broker_is_unfenced_while_the_metadata_log_refuses_steps(
+    autojump_clock, monkeypatch
+):
+    async with started(MemoryFiles()) as controller:
+        node = await Cluster(controller).begin(100)
+        for broker_id in (2, 3, 1):
+            lose_session(node, broker_id)
+            await node.until(lambda broker_id=broker_id: controller.image.brokers[broker_id].fenced)
+        assert node.leaders() == {-1}
+        commit, refusals = controller.controller.commit, [StorageFailure("/data", "no space left")] * 3
+
+        def refuse(records):
+            if refusals and len(records) > 1:
+                raise refusals.pop()
+            return commit(records)
+
+        monkeypatch.setattr(controller.cluster_controller._steps, "_commit", refuse)
+        assert not (await node.beat(1, node.epochs[1])).is_fenced
+        await node.until(lambda: node.leaders() == {1})
+        assert not refusals

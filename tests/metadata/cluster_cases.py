@@ -94,7 +94,7 @@ class ClusterCase:
         if decision.state is State.SHUTTING_DOWN:
             self.sessions.begin_shutdown(broker_id)
         if decision.steps is not None:
-            self.apply_steps(decision.steps)
+            self.apply_steps(decision.steps())
         if decision.state is State.SHUTTING_DOWN:
             self.sessions.handed_over(broker_id, beat.broker_epoch, self.offset - 1)
         return decision.state

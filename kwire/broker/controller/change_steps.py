@@ -1,23 +1,28 @@
 """Changes of many partitions by the controller, committed some at a time with other tasks in between.
 
-Responsible for: the order of such changes, and that one of them does not go on when its reason is gone. Must not depend
-on: what is changed (``kwire.metadata.cluster.leadership``), heartbeats.
+Responsible for: the order of such changes, that one of them does not go on when its reason is gone, and that it begins
+again when the metadata log could not be written. Must not depend on: what is changed
+(``kwire.metadata.cluster.leadership``), heartbeats.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import trio
 
+from kwire.errors import StorageFailure
 from kwire.metadata.image import Record
 
 Steps = Iterator[Sequence[Record]]
 
+_RETRY_MS: Final = 1000.0
+
 
 class _Change(NamedTuple):
+    make: Callable[[], Steps]
     steps: Steps
     goes_on: Callable[[], bool]
     done: Callable[[], None]
@@ -32,22 +37,33 @@ def _nothing() -> None:
 
 
 class ChangeSteps:
-    """The changes of one controller that are going on. ``commit`` takes the records of one step."""
+    """The changes of one controller that are going on.
 
-    def __init__(self, commit: Callable[[Sequence[Record]], object]) -> None:
+    ``commit`` takes the records of one step, and may raise StorageFailure; ``sleep`` takes milliseconds.
+    """
+
+    def __init__(
+        self, commit: Callable[[Sequence[Record]], object], *, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
         self._commit = commit
+        self._sleep = sleep
         self._waiting: deque[_Change] = deque()
         self._added = trio.Event()
 
     def begin(
-        self, steps: Steps, *, goes_on: Callable[[], bool] = _always, done: Callable[[], None] = _nothing
+        self, make: Callable[[], Steps], *, goes_on: Callable[[], bool] = _always, done: Callable[[], None] = _nothing
     ) -> None:
         """Commit the first step at once; ``run`` commits the others, and calls ``done`` after the last one.
 
-        The change ends without ``done`` when ``goes_on()`` is false before a step. Raises StorageFailure.
+        The change ends without ``done`` when ``goes_on()`` is false before a step. ``make`` gives the steps from the
+        first one on; it is called again after a StorageFailure.
         """
-        self._commit(next(steps, ()))
-        self._waiting.append(_Change(steps, goes_on, done))
+        steps = make()
+        try:
+            self._commit(next(steps, ()))
+        except StorageFailure:
+            steps = make()
+        self._waiting.append(_Change(make, steps, goes_on, done))
         self._added.set()
 
     async def finish(self, steps: Steps, *, goes_on: Callable[[], bool] = _always) -> int:
@@ -66,6 +82,17 @@ class ChangeSteps:
             self._added = trio.Event()
             while self._waiting:
                 change = self._waiting.popleft()
-                await self.finish(change.steps, goes_on=change.goes_on)
+                await self._finish(change)
                 if change.goes_on():
                     change.done()
+
+    async def _finish(self, change: _Change) -> None:
+        steps = change.steps
+        while True:
+            try:
+                await self.finish(steps, goes_on=change.goes_on)
+            except StorageFailure:  # the controller has reported it
+                await self._sleep(_RETRY_MS)
+                steps = change.make()
+            else:
+                return

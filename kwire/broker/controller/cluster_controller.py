@@ -10,7 +10,8 @@ as long as the controller. A node whose controller other nodes cannot reach has 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 import trio
@@ -98,7 +99,7 @@ class ClusterController:
         self.log = ServedLog(controller.log, files, clock=clock, endpoints=endpoints)
         self.sessions = BrokerSessions(configs.broker["broker.session.timeout.ms"])
         self._counts = controller.counts = ReplicaCounts()
-        self._steps = ChangeSteps(controller.commit)
+        self._steps = ChangeSteps(controller.commit, sleep=clock.sleep)
         controller.observers = self.log.observers
 
     @property
@@ -173,7 +174,7 @@ class ClusterController:
             )
         return HeartbeatReply(decision.is_caught_up, fenced, decision.state is State.MAY_SHUT_DOWN)
 
-    def _begin_steps(self, beat: Heartbeat, steps: Steps, *, hands_over: bool) -> None:
+    def _begin_steps(self, beat: Heartbeat, make: Callable[[], Steps], *, hands_over: bool) -> None:
         def is_registered() -> bool:
             broker = self._controller.image.brokers.get(beat.broker_id)
             return broker is not None and broker.epoch == beat.broker_epoch
@@ -182,7 +183,7 @@ class ClusterController:
             if hands_over:
                 self.sessions.handed_over(beat.broker_id, beat.broker_epoch, self._controller.log.end_offset - 1)
 
-        self._steps.begin(steps, goes_on=is_registered, done=done)
+        self._steps.begin(make, goes_on=is_registered, done=done)
 
     async def take_out(self, broker_id: int) -> None:
         """Take a broker out of all in-sync and eligible sets, before it is unregistered. Raises StorageFailure."""
@@ -243,7 +244,7 @@ class ClusterController:
         assert self._own_broker is not None
         image = self._controller.image
         broker = image.brokers[self._own_broker]
-        self._steps.begin(lose_directories_in_steps(image, self._configs, broker, [directory]))
+        self._steps.begin(partial(lose_directories_in_steps, image, self._configs, broker, [directory]))
 
     def on_metadata_delta(self, delta: Delta) -> None:
         """Wake waiting readers of the log, follow the counts, and remove the sessions of unregistered brokers."""
@@ -258,7 +259,7 @@ class ClusterController:
         """Fence brokers whose session ends, and hold the periodic elections, until cancelled."""
         if self._counts.leaderless:
             # The controller may have ended in the middle of the elections that an unfenced broker made possible.
-            self._steps.begin(elect_in_steps(self._controller.image, self._configs))
+            self._steps.begin(partial(elect_in_steps, self._controller.image, self._configs))
         async with trio.open_nursery() as nursery:
             start_contained(nursery, self._clock.sleep, self._steps.run)
             start_contained(nursery, self._clock.sleep, self._fence_expired)

@@ -15,14 +15,14 @@ until it has left them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
-from kwire.limits import METADATA_STEP_RECORDS
+from kwire.limits import METADATA_STEP_RECORDS, METADATA_STEP_VISITS
 from kwire.metadata.cluster.leadership import (
     begin_shutdown,
     elect_in_steps,
@@ -42,6 +42,9 @@ from kwire.wire.message import Message
 from kwire.wire.messages import BrokerRegistrationChangeRecord
 
 _DIRECTORIES: Final = 17  # 3.7-IV2 (KIP-858)
+
+
+_MakeSteps: TypeAlias = "Callable[[], Iterator[list[Message]]]"
 
 
 class State(Enum):
@@ -72,13 +75,13 @@ class Heartbeat:
 class HeartbeatDecision(NamedTuple):
     """The records of a heartbeat, and the state of the broker once they are applied.
 
-    ``steps`` are further records, made while they are taken: each step is committed before the next one is taken.
+    ``steps`` makes further records, while they are taken: each step is committed before the next one is taken.
     """
 
     records: list[Message]
     state: State
     is_caught_up: bool
-    steps: Iterator[list[Message]] | None
+    steps: _MakeSteps | None
 
 
 def check_epoch(image: MetadataImage, broker_id: int, broker_epoch: int) -> BrokerNode:
@@ -102,24 +105,29 @@ def decide_heartbeat(
     current = _current(sessions, broker)
     state = _next(sessions, counts, beat, current, caught_up=caught_up)
     records: list[Message] = []
-    steps: Iterator[list[Message]] | None = None
+    steps: list[_MakeSteps] = []
     match state:
         case _ if state is current:
             pass
         case State.UNFENCED:
             records = unfence(image, broker)
-            steps = elect_in_steps(image, configs) if counts.leaderless else None
+            if counts.leaderless:
+                steps.append(partial(elect_in_steps, image, configs))
         case State.SHUTTING_DOWN:
             records = begin_shutdown(image, broker)
-            steps = leave_in_steps(image, configs, broker.id)
+            steps.append(partial(leave_in_steps, image, configs, broker.id))
         case State.FENCED | State.MAY_SHUT_DOWN:
             records = [] if broker.fenced else fence(image, configs, broker, counts)
     if image.metadata_version >= _DIRECTORIES and not set(beat.offline_dirs).isdisjoint(broker.log_dirs):
-        lost = lose_directories_in_steps(image, configs, broker, beat.offline_dirs)
-        steps = lost if steps is None else chain(steps, lost)
+        steps.append(partial(lose_directories_in_steps, image, configs, broker, beat.offline_dirs))
     if beat.cordoned_dirs is not None:
         records += cordon(image, broker, beat.cordoned_dirs)
-    return HeartbeatDecision(records, state, caught_up, steps)
+    return HeartbeatDecision(records, state, caught_up, partial(_one_after_the_other, steps) if steps else None)
+
+
+def _one_after_the_other(steps: Sequence[_MakeSteps]) -> Iterator[list[Message]]:
+    for make in steps:
+        yield from make()
 
 
 def _current(sessions: BrokerSessions, broker: BrokerNode) -> State:
@@ -140,8 +148,9 @@ def _next(
         case State.UNFENCED if beat.want_fence:
             return State.MAY_SHUT_DOWN if beat.want_shut_down else State.FENCED
         case State.UNFENCED if beat.want_shut_down:
-            leaves_many = leads or counts.in_sync[beat.broker_id] > METADATA_STEP_RECORDS
-            return State.SHUTTING_DOWN if leaves_many else State.MAY_SHUT_DOWN
+            leaves = counts.in_sync[beat.broker_id]
+            in_steps = leaves > METADATA_STEP_RECORDS or (leaves and counts.partitions > METADATA_STEP_VISITS)
+            return State.SHUTTING_DOWN if leads or in_steps else State.MAY_SHUT_DOWN
         case State.SHUTTING_DOWN if not leads:
             offset = sessions.shutdown_offset(beat.broker_id)
             others_know = offset is not None and offset <= sessions.lowest_active_offset()

@@ -26,6 +26,7 @@ class ReplicaCounts:
         self.in_sync: Counter[int] = Counter()
         self.last_in_sync: Counter[int] = Counter()
         self.eligible: Counter[int] = Counter()
+        self.partitions = 0
         self.led_by_others = 0  # partitions whose leader is not the preferred one, or that have none
 
     @classmethod
@@ -67,6 +68,7 @@ class ReplicaCounts:
                 self._add(partition, -1)
 
     def _add(self, partition: Partition, times: int) -> None:
+        self.partitions += times
         self.led[partition.leader] += times
         in_sync = self.last_in_sync if _has_only_last(partition) else self.in_sync
         for broker_id in partition.isr:
