@@ -12,9 +12,10 @@ from kwire.personas import names, persona
 
 PROGRAM = SOURCES / "released" / "ReleasedClient.java"
 SHARE_PROGRAM = SOURCES / "released" / "ReleasedShare.java"
-# The release of the clients by the name of the persona, and what these clients know beside the classic protocol.
-KNOWN_PROTOCOLS = {"2.8": (), "3.9": ("consumer",), "4.0": ("consumer",)}
-ALL_PROTOCOLS = ("consumer", "share")
+# What the clients of each release know beside the classic protocol.
+PROTOCOLS = {
+    "2.8": (), "3.9": ("consumer",), "4.0": ("consumer",), "4.3": ("consumer", "share"), "4.4": ("consumer", "share"),
+}  # fmt: skip
 
 
 def register(broker_name: str) -> None:
@@ -37,24 +38,22 @@ def register(broker_name: str) -> None:
 
 
 def compare(run: Run, client_name: str, apache: Apache, ours: Kwire) -> list[str]:
-    """Give a line for each step of the program that saw something else."""
-    expected, seen = (lines_of(run, client_name, broker) for broker in (apache, ours))
+    """Run the clients of a release; give a line for each step of the program that saw something else."""
+    client = persona(client_name)
+    assert client is not None
+    into, jars = CLASSES / f"for-{client.release}", classpath(client.release)
+    compile_program(PROGRAM, into, jars)
+    if "share" in PROTOCOLS[client_name]:
+        compile_program(SHARE_PROGRAM, into, f"{jars}:{into}")
+
+    jobs = []
+    for broker in (apache, ours):
+        command = ("ReleasedClient", broker.bootstrap, f"by-{client_name}", *PROTOCOLS[client_name])
+        jobs.append(run.jvm.start(client.release, *command))
+    expected, seen = (job.wait(150).ok().lines for job in jobs)
     for line in seen:
         print(f"client {client_name}: {line[:160]}", flush=True)
     return [f"{one!r} / {two!r}" for one, two in zip(expected, seen, strict=True) if one != two]
-
-
-def lines_of(run: Run, client_name: str, broker: Apache | Kwire) -> list[str]:
-    client = persona(client_name)
-    assert client is not None
-    protocols = KNOWN_PROTOCOLS.get(client_name, ALL_PROTOCOLS)
-    into = CLASSES / f"for-{client.release}"
-    jars = classpath(client.release)
-    compile_program(PROGRAM, into, jars)
-    if "share" in protocols:
-        compile_program(SHARE_PROGRAM, into, f"{jars}:{into}")
-    command = ("ReleasedClient", broker.bootstrap, f"by-{client_name}", *protocols)
-    return run.jvm.run(client.release, *command, timeout_s=150).ok().lines
 
 
 for _name in names():
