@@ -19,16 +19,12 @@ from interop.cluster.group_history import check_group, check_share_group
 from interop.cluster.history import Contents, History, Kind, Violation, Where, check, check_copies
 from interop.cluster.members import Groups, wait_until_read
 from interop.cluster.rig import Rig
-from interop.cluster.workload import Clients, read_all
+from interop.cluster.workload import Clients, read_all, stuck_after_silence
 
 WRITES: Final = "writes"
 TRANSACTIONS: Final = "transactions"
 COPIES: Final = "copies"
 TOPICS: Final = {WRITES: 3, TRANSACTIONS: 3, COPIES: 3}
-# How long nothing at all may happen, on a machine that is busy with other work, and how long one thing may take while
-# others go on.
-_QUIET_S: Final = 150.0
-_PROGRESS_S: Final = 420.0
 
 
 @dataclass(slots=True)
@@ -133,24 +129,6 @@ def wait_for_progress(clients: Clients, names: Sequence[str], *, when: str) -> l
             return [f"nothing {name} {when} the faults; counted so far: {dict(clients.counts)}" for name in stuck]
         time.sleep(0.05)  # a poll, bounded above
     return []
-
-
-def stuck_after_silence() -> Callable[[int], bool]:
-    """Return a function that tells, for a number, whether it has been the same for ``_QUIET_S``.
-
-    A busy machine makes clients slow, but what they do still changes. After ``_PROGRESS_S`` it tells so in any case.
-    """
-    began = changed = time.monotonic()
-    last: int | None = None
-
-    def is_stuck(number: int) -> bool:
-        nonlocal last, changed
-        now = time.monotonic()
-        if number != last:
-            last, changed = number, now
-        return now - changed > _QUIET_S or now - began > _PROGRESS_S
-
-    return is_stuck
 
 
 def _finish_groups(members: Groups, history: History) -> list[Violation]:

@@ -27,11 +27,32 @@ from confluent_kafka import (
 
 from interop.cluster.history import Contents, End, History, Kind, Sent, Where
 
-_PAUSE_S = 0.01
+# How long nothing at all may happen, on a machine that is busy with other work, and how long one thing may take while
+# others go on.
+_QUIET_S = 150.0
+_PROGRESS_S = 420.0
 _QUIET = {"log_level": 0}
 # When Metadata no longer lists the coordinator of the group, librdkafka waits in send_offsets_to_transaction without a
 # timeout until a connection opens or closes (its issues 5511 and 5456). An idle connection closes after this time.
 _NO_ENDLESS_WAIT = {"connections.max.idle.ms": 5000}
+
+
+def stuck_after_silence() -> Callable[[int], bool]:
+    """Return a function that tells, for a number, whether it has been the same for ``_QUIET_S``.
+
+    A busy machine makes clients slow, but what they do still changes. After ``_PROGRESS_S`` it tells so in any case.
+    """
+    began = changed = time.monotonic()
+    last: int | None = None
+
+    def is_stuck(number: int) -> bool:
+        nonlocal last, changed
+        now = time.monotonic()
+        if number != last:
+            last, changed = number, now
+        return now - changed > _QUIET_S or now - began > _PROGRESS_S
+
+    return is_stuck
 
 
 @dataclass(slots=True)
@@ -57,14 +78,15 @@ class Clients:
         self.threads.append(thread)
         thread.start()
 
-    def stop(self, timeout_s: float = 150) -> None:
-        """Let all writers finish what is under way, and end."""
+    def stop(self) -> None:
+        """Let all clients finish what is under way, and end."""
         self.stopping.set()
-        deadline = time.monotonic() + timeout_s
+        is_stuck = stuck_after_silence()
         for thread in self.threads:
-            thread.join(max(0.1, deadline - time.monotonic()))
+            while thread.is_alive() and not is_stuck(sum(self.counts.values())):
+                thread.join(0.2)
             if thread.is_alive():
-                self.failures.append(f"{thread.name} did not end in {timeout_s} s")
+                self.failures.append(f"{thread.name} did not end")
 
     def count(self, name: str, by: int = 1) -> None:
         self.counts[name] = self.counts.get(name, 0) + by
@@ -224,7 +246,7 @@ class Clients:
                 self.count("copied", len(messages))
 
 
-def read_all(bootstrap: str, topics: dict[str, int], *, committed: bool, timeout_s: float = 90) -> Contents:
+def read_all(bootstrap: str, topics: dict[str, int], *, committed: bool) -> Contents:
     """Everything that is in some topics (name to number of partitions), up to their ends of now."""
     consumer = _consumer(bootstrap, {"group.id": "read-all"}, committed=committed)
     found: dict[Where, list[tuple[int, str]]] = {
@@ -232,10 +254,11 @@ def read_all(bootstrap: str, topics: dict[str, int], *, committed: bool, timeout
     }
     open_partitions = set(found)
     consumer.assign([TopicPartition(where.topic, where.partition, OFFSET_BEGINNING) for where in found])
-    deadline = time.monotonic() + timeout_s
+    is_stuck = stuck_after_silence()
     with contextlib.closing(consumer):
         while open_partitions:
-            assert time.monotonic() < deadline, f"{sorted(open_partitions)} not read to the end in {timeout_s} s"
+            count = sum(map(len, found.values()))
+            assert not is_stuck(count), f"{sorted(open_partitions)} not read to the end: {count} records"
             for message in consumer.consume(1000, 0.5):
                 where = Where(message.topic() or "", message.partition() or 0)
                 error = message.error()
