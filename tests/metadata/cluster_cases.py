@@ -38,6 +38,8 @@ class ClusterCase:
         self.offset = 100
         self.incarnation = 0
         self.uuid = uuids()
+        # Changes of many partitions that are going on: their steps, whether they go on, and what comes after the last.
+        self.going_on = []
 
     def apply(self, records):
         records = list(records)
@@ -77,8 +79,11 @@ class ClusterCase:
         self.sessions.registered(broker_id, registered.epoch, fenced=broker.fenced)
         return registered.epoch
 
-    def beat(self, broker_id, *, want_fence=False, want_shut_down=False, offset=None, **more):
-        """Send a heartbeat; by default of a broker that has applied everything."""
+    def beat(self, broker_id, *, want_fence=False, want_shut_down=False, offset=None, in_steps=False, **more):
+        """Send a heartbeat; by default of a broker that has applied everything.
+
+        ``in_steps``: changes of many partitions only begin; ``step`` goes on with them.
+        """
         beat = Heartbeat(
             broker_id=broker_id,
             broker_epoch=self.image.brokers[broker_id].epoch,
@@ -94,10 +99,23 @@ class ClusterCase:
         if decision.state is State.SHUTTING_DOWN:
             self.sessions.begin_shutdown(broker_id)
         if decision.steps is not None:
-            self.apply_steps(decision.steps())
-        if decision.state is State.SHUTTING_DOWN:
-            self.sessions.handed_over(broker_id, beat.broker_epoch, self.offset - 1)
+            self.going_on.append((decision.steps(), broker_id, beat.broker_epoch, decision.state))
+        if not in_steps:
+            while self.going_on:
+                self.step()
         return decision.state
+
+    def step(self):
+        """Take one step of the change that began first, as a controller does between other requests."""
+        steps, broker_id, epoch, state = self.going_on[0]
+        known = self.image.brokers.get(broker_id)
+        records = next(steps, None) if known is not None and known.epoch == epoch else None
+        if records is not None:
+            self.apply(records)
+            return
+        del self.going_on[0]
+        if state is State.SHUTTING_DOWN:
+            self.sessions.handed_over(broker_id, epoch, self.offset - 1)
 
     def start(self, *broker_ids):
         for broker_id in broker_ids:
