@@ -86,21 +86,36 @@ def classpath(release: str = CURRENT) -> str:
     return f"{libs(release)}/*"
 
 
-def _resolve(folder: Path, artefacts: Iterable[str]) -> None:
-    maven = need("mvn")
-    need("java")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    (folder / "pom.xml").write_text(_pom(artefacts))
-    command = [maven, "-q", "-B", "-f", "pom.xml", "dependency:copy-dependencies", "-DoutputDirectory=libs"]
-    command.append("-DincludeScope=runtime")
+def unpacked(archive: str) -> Path:
+    """The folder with the files of an archive, GROUP:NAME:VERSION:TYPE:CLASSIFIER; got by Maven the first time."""
+    folder = TOOLS / archive.replace(":", "-")
+    done = folder / ".unpacked"
+    with _one_at_a_time:
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            need("java")
+            _maven(folder, "dependency:unpack", f"-Dartifact={archive}", f"-DoutputDirectory={folder}", what=archive)
+            done.touch()
+    return folder
+
+
+def _maven(folder: Path, *arguments: str, what: str) -> None:
+    command = [need("mvn"), "-q", "-B", *arguments]
     finished = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=600
     )
     if finished.returncode != 0:
-        raise Missing(
-            f"Maven could not resolve {', '.join(artefacts)}: {finished.stdout[-2000:]}{finished.stderr[-500:]}"
-        )
+        raise Missing(f"Maven could not resolve {what}: {finished.stdout[-2000:]}{finished.stderr[-500:]}")
+
+
+def _resolve(folder: Path, artefacts: Iterable[str]) -> None:
+    need("java")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "pom.xml").write_text(_pom(artefacts))
+    copy = ("-f", "pom.xml", "dependency:copy-dependencies", "-DoutputDirectory=libs", "-DincludeScope=runtime")
+    _maven(folder, *copy, what=", ".join(artefacts))
 
 
 def _pom(artefacts: Iterable[str]) -> str:

@@ -35,11 +35,11 @@ LARGE = 2**60 + 1
 class Writer:
     """Writes values with the serializers of confluent-kafka."""
 
-    def __init__(self, bootstrap: str, url: str) -> None:
+    def __init__(self, bootstrap: str, url: str, **settings: str) -> None:
         from confluent_kafka import Producer
         from confluent_kafka.schema_registry import SchemaRegistryClient
 
-        self.registry = SchemaRegistryClient({"url": url})
+        self.registry = SchemaRegistryClient({"url": url, **settings})
         self._producer = Producer({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def write(self, topic: str, serializer: Any, value: object, key: bytes | None = None) -> None:

@@ -24,9 +24,10 @@ def control_options(command: F) -> F:
     )(command)
     return click.option(
         "--control",
+        envvar="KWIRE_CONTROL",
         metavar="[HOST:]PORT",
         help="Also serve HTTP for kwire ctl (faults, clock, request log, recordings) and for metrics; needs"
-        " kwire[control].",
+        " kwire[control]. [env: KWIRE_CONTROL]",
     )(command)
 
 

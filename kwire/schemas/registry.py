@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
 import trio
@@ -32,6 +33,8 @@ from kwire.schemas.problems import SchemaError
 FAILURE_KEPT_S: Final = 10.0
 REFERENCES_MAX: Final = 100
 _FAILURES_MAX: Final = 1000
+# Source has spaces and braces: a registry that does not know ``format`` for a path answers with source.
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 
 # ``await fetch(path)`` gives status and body. Raises SchemaError without an answer.
 Fetch: TypeAlias = Callable[[str], Awaitable[tuple[int, bytes]]]
@@ -47,6 +50,14 @@ class Schema:
     kind: str
     text: str
     imports: tuple[tuple[str, str], ...] = ()
+
+
+class _Given(NamedTuple):
+    """A schema as an answer has it; ``serialized`` of Protobuf, where the registry has that form."""
+
+    name: str
+    source: str
+    serialized: str | None
 
 
 class Registry:
@@ -91,15 +102,20 @@ class Registry:
         path = f"/schemas/{'guids' if isinstance(schema_id, str) else 'ids'}/{schema_id}"
         answer = await self._get(path)
         kind = answer.get("schemaType") or "AVRO"
-        imports: dict[tuple[str, int], tuple[str, str]] = {}
-        await self._import(answer, kind, imports, [])
-        return Schema(kind, await self._text(answer, kind, path), tuple(imports.values()))
+        found: dict[tuple[str, int], _Given] = {}
+        await self._import(answer, kind, found, [])
+        given = [*found.values(), await self._given("", answer, kind, path)]
+        # Some registries serialize a file alone and not one that it imports: they must all be of one form.
+        texts = [(each.name, each.serialized) for each in given if each.serialized is not None]
+        if len(texts) < len(given):
+            texts = [(each.name, each.source) for each in given]
+        return Schema(kind, texts[-1][1], tuple(texts[:-1]))
 
     async def _import(
         self,
         answer: dict[str, Any],
         kind: str,
-        found: dict[tuple[str, int], tuple[str, str]],
+        found: dict[tuple[str, int], _Given],
         parents: list[tuple[str, int]],
     ) -> None:
         """Add the schemas that a schema refers to, depth first."""
@@ -114,13 +130,15 @@ class Registry:
             path = f"/subjects/{quote(subject, safe='')}/versions/{version}"
             needed = await self._get(path)
             await self._import(needed, kind, found, [*parents, place])
-            found[place] = (name, await self._text(needed, kind, path))
+            found[place] = await self._given(name, needed, kind, path)
 
-    async def _text(self, answer: dict[str, Any], kind: str, path: str) -> str:
+    async def _given(self, name: str, answer: dict[str, Any], kind: str, path: str) -> _Given:
+        serialized = None
         if kind == "PROTOBUF":
             with contextlib.suppress(SchemaError):  # a registry that has the source alone
-                answer = await self._get(f"{path}?format=serialized")
-        return str(answer["schema"])
+                serialized = str((await self._get(f"{path}?format=serialized"))["schema"])
+        is_base64 = serialized is not None and _BASE64.fullmatch(serialized) is not None
+        return _Given(name, str(answer["schema"]), serialized if is_base64 else None)
 
     async def _get(self, path: str) -> dict[str, Any]:
         status, body = await self._fetch(path)

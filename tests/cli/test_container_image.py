@@ -1,11 +1,13 @@
 """The container image's entry point and layout, in a scratch root: no container engine is needed."""
 
+import http.client
 import json
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tomllib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -86,6 +88,47 @@ def test_it_serves_and_prints_what_programs_wait_for(image):
         assert "Transitioning from RECOVERY to RUNNING" in process.stdout.readline()
         assert cluster_of(ready.rsplit(":", 1)[1].strip())["brokers"][0]["host"] == "localhost"
     assert (image.path / "var/lib/kafka/data/meta.properties").exists()
+
+
+def test_variables_open_the_control_interface_for_other_machines_with_a_token(image):
+    variables = {"KWIRE_CONTROL": "0.0.0.0:0", "KWIRE_CONTROL_TOKEN": "secret", "KWIRE_CONSOLE": "1"}
+    with entrypoint(image, KAFKA_LISTENERS="PLAINTEXT://0.0.0.0:0", **variables) as process:
+        lines = iter(process.stdout.readline, "")
+        address = next(line for line in lines if line.startswith("control ")).split()[1]
+        port = int(address.rpartition(":")[2])
+        assert [status_of(port, "/v1/topics", token) for token in (None, "wrong", "secret")] == [401, 401, 200]
+        assert status_of(port, "/console/", None) == 200
+
+
+def status_of(port, path, token):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", path, headers={} if token is None else {"Authorization": f"Bearer {token}"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_the_control_interface_needs_a_token_there(image):
+    refused = subprocess.run(
+        [image.path / "opt/kafka/entrypoint.sh"],
+        env={**image.environment, "KWIRE_CONTROL": "0.0.0.0:9644"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert refused.returncode != 0
+    assert "--control 0.0.0.0 can be reached by others: add --control-token" in refused.stderr
+
+
+def test_the_image_has_the_packages_of_the_test_bench():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"pip wheel .* '\.\[control,schemas\]'", dockerfile)
+    assert re.search(r"pip install .* 'kwire\[control,schemas\]'", dockerfile)
+    assert "EXPOSE 9092 9644" in dockerfile
+    assert {"control", "schemas"} <= set(
+        tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    )
 
 
 def test_variables_of_well_known_compose_files(image):

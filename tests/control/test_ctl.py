@@ -136,6 +136,12 @@ def test_the_help_names_every_key(command, words):
     assert set(words) <= set(re.findall(r"\w+", shown))
 
 
+def test_the_address_may_stand_behind_the_command(control):
+    for address in (["--url", f"127.0.0.1:{control.port}"], [f"--url=127.0.0.1:{control.port}"]):
+        ended = CliRunner().invoke(ctl, ["clock", "show", *address, "--token", "unused"])
+        assert (ended.exit_code, json.loads(ended.stdout)["rate"]) == (0, 1), ended.output
+
+
 def test_an_address_without_http_is_enough(control):
     assert CliRunner().invoke(ctl, ["--url", f"127.0.0.1:{control.port}", "topics"]).exit_code == 0
 

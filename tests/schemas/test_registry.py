@@ -51,6 +51,19 @@ async def test_protobuf_is_asked_for_serialized_too(fake, status):
     assert await Registry(NAME, fetch).load(1) == Schema("PROTOBUF", text, (("b.proto", of_b),))
 
 
+@pytest.mark.parametrize("of_b", [(500, b""), (200, b'{"schema": "message B { }"}')])
+async def test_where_one_file_is_not_serialized_all_are_source(fake, of_b):
+    fake.add(1, "source", "PROTOBUF", [("b.proto", "b", 1)])
+    fake.add_subject("b", 1, "source of b")
+
+    async def fetch(path):
+        if path.endswith("?format=serialized"):
+            return (200, b'{"schema": "serialized"}') if "ids" in path else of_b
+        return fake.answer(path)
+
+    assert await Registry(NAME, fetch).load(1) == Schema("PROTOBUF", "source", (("b.proto", "source of b"),))
+
+
 async def test_what_a_schema_refers_to_comes_first_and_once(fake, registry):
     fake.add(1, "a", references=[("b", "s/b", 1), ("c", "c", 2)])
     fake.add_subject("s%2Fb", 1, "b", [("c", "c", 2)])

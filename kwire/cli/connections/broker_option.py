@@ -117,6 +117,11 @@ def servers_of(bootstrap: str | None, settings: dict[str, str]) -> str:
     return bootstrap or settings.get(_BOOTSTRAP_KEY) or DEFAULT_BOOTSTRAP
 
 
+def at(servers: str) -> str:
+    """The option that a hint needs to reach the same broker; empty for the default address."""
+    return "" if servers == DEFAULT_BOOTSTRAP else f" -b {servers}"
+
+
 def note_unused(settings: dict[str, str], config: str | None) -> None:
     """Print a note about the settings of a file that have no effect here."""
     unused = sorted(settings.keys() - SECURITY_KEYS - {_BOOTSTRAP_KEY, "client.id"})

@@ -18,14 +18,37 @@ from kwire.cli.control.ctl_views import COMMANDS as VIEW_COMMANDS
 from kwire.cli.durations import duration
 
 
+class _OptionsAnywhere(click.Group):
+    """Its own options may stand behind a command too, as those of other programs do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [*_own_options(args), *args])
+
+
+def _own_options(args: list[str]) -> list[str]:
+    """Take ``--url`` and ``--token`` with their values out of the arguments."""
+    taken: list[str] = []
+    place = 0
+    while place < len(args) and args[place] != "--":
+        name, equals, _ = args[place].partition("=")
+        if name not in ("--url", "--token"):
+            place += 1
+            continue
+        end = place + (1 if equals else 2)
+        taken += args[place:end]
+        del args[place:end]
+    return taken
+
+
 @click.group(
+    cls=_OptionsAnywhere,
     epilog=examples(
         "kwire serve --control 9644",
         "kwire ctl faults add api=Produce topic=orders error=NOT_LEADER_OR_FOLLOWER times=2",
         "kwire ctl faults wait fault-1",
         "kwire ctl clock advance 1h",
         "kwire ctl requests --follow --api Produce",
-    )
+    ),
 )
 @control_options
 @click.pass_context

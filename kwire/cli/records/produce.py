@@ -15,6 +15,7 @@ import click
 
 from kwire.cli.connections.broker_option import (
     asking,
+    at,
     broker_options,
     client_settings,
     complete_topic,
@@ -262,7 +263,7 @@ def _explained(topic: str, failures: list[KafkaError | ClientError], sent: int, 
     if isinstance(first, NoSuchTopic):
         return (
             f"there is no topic {topic}, and the broker does not create topics automatically.\n"
-            f"Create it: kwire topics create {topic}"
+            f"Create it: kwire topics create {topic}{at(servers)}"
         )
     reason = refusal(first) if isinstance(first, KafkaError) else str(first)
     hint = (

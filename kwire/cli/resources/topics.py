@@ -18,11 +18,14 @@ from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.connections.broker_option import (
     BrokerCommands,
     asking,
+    at,
     broker_options,
+    client_settings,
     complete_topic,
     fail,
     json_option,
     print_json,
+    servers_of,
 )
 from kwire.cli.connections.client import Cluster
 from kwire.cli.durations import in_milliseconds
@@ -73,7 +76,8 @@ def list_command(bootstrap: str | None, config: str | None, as_json: bool, inter
         )
         return
     if not found:
-        click.echo("No topics yet. Create one: kwire topics create messages", err=True)
+        there = at(servers_of(bootstrap, client_settings(config)))
+        click.echo(f"No topics yet. Create one: kwire topics create messages{there}", err=True)
         return
     print_table(
         ("TOPIC", "PARTITIONS", "REPLICAS"),

@@ -145,8 +145,10 @@ Clients in containers and clients on the host, each with an address that works f
 )
 @click.option(
     "--control",
+    envvar="KWIRE_CONTROL",
     metavar="[HOST:]PORT",
-    help="Also serve HTTP for kwire ctl (faults, clock, request log, snapshots) and for metrics; needs kwire[control].",
+    help="Also serve HTTP for kwire ctl (faults, clock, request log, snapshots) and for metrics; needs kwire[control]."
+    " [env: KWIRE_CONTROL]",
 )
 @click.option(
     "--control-token",
@@ -156,9 +158,10 @@ Clients in containers and clients on the host, each with an address that works f
 )
 @click.option(
     "--console",
+    envvar="KWIRE_CONSOLE",
     is_flag=True,
     help="Also serve a page for the browser that shows topics, messages, groups and requests, at the address of"
-    " --control. [default address: 127.0.0.1:9644]",
+    " --control. [default address: 127.0.0.1:9644] [env: KWIRE_CONSOLE]",
 )
 @click.option(
     "--schema-registry",
