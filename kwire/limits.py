@@ -82,6 +82,9 @@ SENDFILE_BYTES_MAX = 1024 * 1024
 # A smaller slice of a file is read and sent together with the bytes around it: one system call instead of three.
 SENDFILE_BYTES_MIN = 64 * 1024
 
+# Parts of replies that have so many bytes together are joined: a copy costs less than a call with several parts.
+SEND_JOINED_BYTES_MAX = 16 * 1024
+
 # Parts in one sendmsg: IOV_MAX of Linux and macOS.
 SENDMSG_PARTS_MAX = 1024
 

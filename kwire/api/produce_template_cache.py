@@ -23,7 +23,7 @@ from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import CHECKED_BATCHES
 from kwire.security.authorizer import Authorizer
 from kwire.security.operations import Operation, ResourceType
-from kwire.wire.batches.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
+from kwire.wire.batches.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, read_only_batch
 from kwire.wire.codec import RequestHeader, encode_response
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 from kwire.wire.request_templates import START, Fill, records_between, reply_template, shape_of
@@ -86,9 +86,13 @@ class ProduceTemplateCache:
         partition, acks, behind, fill = known
         try:
             records = records_between(frame, position, behind)
-            header = None if records is None else _plain_header(records)
-            if records is None or header is None or not self._still_valid(partition):
-                return None
+            if (
+                records is None
+                or (header := read_only_batch(records)).length + OVERHEAD_BYTES != len(records)
+                or header.attributes & TRANSACTIONAL
+                or not self._still_valid(partition)
+            ):
+                return None  # only one batch and no more, in no transaction, is appended here
             appended = partition.append(records, header, acks=acks, trusted=True)
         except (KafkaError, ProtocolViolation, LargeBatch):
             return None  # refused in the usual way, with its reason, or validated in a thread
@@ -158,24 +162,14 @@ class ProduceTemplateCache:
 
     def _still_valid(self, partition: Partition) -> bool:
         """Whether a request for the partition would find it, be allowed, and be answered without a wait."""
-        if not partition.commits_on_append:
-            return False
+        if not (partition.leads and partition.commits_on_append):
+            return False  # a partition that was deleted does not lead
         authorizer = self._broker.authorizer
-        if (
-            authorizer is not None
-            and (authorizer.epoch != self._may_write_epoch or partition.topic not in self._may_write)
-            and not self._is_allowed(authorizer, partition.topic)
-        ):
-            return False
-        return self._broker.partitions.get(partition.topic, partition.index) is partition
-
-
-def _plain_header(records: memoryview) -> BatchHeader | None:
-    """The header, if the records are one batch and no more, in no transaction. Raises KafkaError as Produce does."""
-    header = read_only_batch(records)
-    if header.length + OVERHEAD_BYTES != len(records) or header.attributes & TRANSACTIONAL:
-        return None
-    return header
+        return (
+            authorizer is None
+            or (authorizer.epoch == self._may_write_epoch and partition.topic in self._may_write)
+            or self._is_allowed(authorizer, partition.topic)
+        )
 
 
 def _template(header: RequestHeader, topic: ProduceResponse.TopicProduceResponse, index: int) -> Fill:

@@ -30,6 +30,7 @@ from kwire.limits import (
     BUSY_POLL_US,
     BUSY_POLLS_MAX,
     RECV_WAKE_BYTES_MAX,
+    SEND_JOINED_BYTES_MAX,
     SENDFILE_BYTES_MAX,
     SENDFILE_BYTES_MIN,
     SENDMSG_PARTS_MAX,
@@ -249,7 +250,23 @@ class SocketTransport(AcceptedSocket):
             await self._send_bytes(run)
 
     async def _send_bytes(self, parts: Sequence[bytes | memoryview], flags: int = 0) -> None:
-        index, position = 0, 0  # where the next byte to send lies
+        if len(parts) > 1 and sum(map(len, parts)) <= SEND_JOINED_BYTES_MAX:
+            parts = (b"".join(parts),)
+        position = 0
+        if len(parts) == 1:
+            try:
+                position = self._socket.send(parts[0], flags)
+            except BlockingIOError:
+                await self._wait_writable()
+            except OSError as error:
+                raise lost(error) from error
+            if position == len(parts[0]):
+                return
+        await self._send_from(parts, position, flags)
+
+    async def _send_from(self, parts: Sequence[bytes | memoryview], position: int, flags: int) -> None:
+        """Send the parts from ``position`` in the first of them on."""
+        index = 0  # of the part in which ``position`` lies
         count = len(parts)
         while index < count:
             try:

@@ -51,6 +51,15 @@ def stamp_batches(
 
     The records themselves are not copied.
     """
+    if append_time_ms < 0 and len(headers) == 1:
+        # The usual case: the one batch of a producer.
+        (header,) = headers
+        end = header.length + OVERHEAD_BYTES
+        last_offset = offset + header.last_offset_delta
+        return (
+            [stamp(offset, header.length, leader_epoch), batches[STAMP_BYTES:end]],
+            [_as_row((offset, last_offset, header.max_timestamp, end))],
+        )
     parts: list[Buffer] = []
     rows: list[AppendedBatch] = []
     at = 0

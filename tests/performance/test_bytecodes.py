@@ -52,17 +52,18 @@ pytestmark = pytest.mark.skipif(
 )
 
 TOLERANCE = 0.03
+# "produce, cached" is in the middle between files as they are and files that may fail.
 TOLERANCE_OF_OTHER_PYTHONS = 0.25
 BYTECODES = {
-    "produce, a first batch": {(3, 11): 2734, (3, 12): 2582, (3, 13): 2518},
-    "produce, decoded": {(3, 11): 2242, (3, 12): 2107, (3, 13): 2056},
-    "produce, cached": {(3, 11): 1277, (3, 12): 1206, (3, 13): 1187},
-    "produce, cached, with ACLs": {(3, 11): 1289, (3, 12): 1218, (3, 13): 1199},
-    "fetch of a record, with ACLs": {(3, 11): 2556, (3, 12): 2381, (3, 13): 2338},
-    "fetch of a record": {(3, 11): 2436, (3, 12): 2265, (3, 13): 2216},
+    "produce, a first batch": {(3, 11): 2733, (3, 12): 2580, (3, 13): 2516},
+    "produce, decoded": {(3, 11): 2181, (3, 12): 2037, (3, 13): 1980},
+    "produce, cached": {(3, 11): 1199, (3, 12): 1122, (3, 13): 1098},
+    "produce, cached, with ACLs": {(3, 11): 1194, (3, 12): 1121, (3, 13): 1100},
+    "fetch of a record, with ACLs": {(3, 11): 2556, (3, 12): 2395, (3, 13): 2350},
+    "fetch of a record": {(3, 11): 2436, (3, 12): 2279, (3, 13): 2228},
     "fetch of nothing": {(3, 11): 1365, (3, 12): 1261, (3, 13): 1238},
-    "connection, ApiVersions": {(3, 11): 1064},
-    "heartbeat": {(3, 11): 1066, (3, 12): 978, (3, 13): 954},
+    "connection, ApiVersions": {(3, 11): 1064, (3, 12): 976, (3, 13): 952},
+    "heartbeat": {(3, 11): 1058, (3, 12): 972, (3, 13): 950},
 }
 MONITORING = getattr(sys, "monitoring", None)
 TOOL = 4  # one of the ids that Python leaves to others than debuggers, coverage and profilers

@@ -88,12 +88,16 @@ class ValidationSettings:
     strict: bool = field(init=False)
     opens_all: bool = field(init=False)
     """Whether every batch is opened, whatever its header holds."""
+    opens_few: bool = field(init=False)
+    """Whether an uncompressed batch of a trusted connection is opened only for what its header holds."""
 
     def __post_init__(self) -> None:
         limits_age = self.timestamp_before_max_ms != NO_LIMIT_MS and not self.log_append_time
         limits_records = self.record_bytes_max < NO_RECORD_LIMIT
         object.__setattr__(self, "strict", self.record_checks is RecordChecks.STRICT)
         object.__setattr__(self, "opens_all", self.compacted or limits_age or limits_records)
+        keeps_codec = self.codec is None or self.codec is Codec.NONE
+        object.__setattr__(self, "opens_few", keeps_codec and not self.opens_all and not self.strict)
 
 
 # The bytes to append: the producer's own, or new ones.
@@ -179,6 +183,15 @@ def validate(
     were checked already. ``inline``: called on the event loop. Raises InvalidRecords, or KafkaError: INVALID_RECORD,
     MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR; if ``inline``, LargeBatch for what takes too long there.
     """
+    if (
+        trusted
+        and settings.opens_few
+        and not header.attributes
+        and (header.producer_id < 0 or header.base_sequence >= 0)
+        and len(batch) <= settings.max_message_bytes
+        and header.max_timestamp - now_ms <= settings.timestamp_after_max_ms
+    ):
+        return batch, header  # the usual case, in which none of the checks below would find anything
     if len(batch) > settings.max_message_bytes:
         raise KafkaError(
             Code.MESSAGE_TOO_LARGE,
