@@ -18,9 +18,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from kwire.testing.local_nodes import free_ports
-
 from interop.jars import Missing, need, unpacked
+from kwire.testing.clusters.nodes import free_ports
 
 # The newest that runs on Java 17, and the newest.
 _APICURIO_17 = "io.apicurio:apicurio-registry-app:3.0.9:tar.gz:all"

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from kwire.testing.local_nodes import free_ports
-
 from interop.brokers import PYTHON
 from interop.case import Run, Skip, case
 from interop.cases.console_schemas import CUSTOMER, LARGE, LINE, ORDER, Writer
 from interop.jars import Missing
 from interop.registries import RegistryProcess, apicurio, karapace
+from kwire.testing.clusters.nodes import free_ports
 
 USER, PASSWORD = "ana", "se:cret/1"
 ADDRESS_SOURCE = 'syntax = "proto3";\npackage shop;\n\nmessage Address {\n  string city = 1;\n}\n'
