@@ -485,6 +485,8 @@ async def _close(broker: Broker, metadata: MetadataSource) -> None:
         except StorageFailure as failure:
             all_closed = False
             broker.storage_failures.report(failure)
+    if metadata.own is not None and not broker.is_discarded:
+        await metadata.own.log.snapshot_before_close()
     epoch = metadata.broker_epoch()
     (metadata.discard if broker.is_discarded else metadata.close)()
     if all_closed:

@@ -6,9 +6,11 @@ partitions.
 
 import pytest
 import trio
+import trio.testing
 from loop_steps import CALLS_PER_PARTITION_MAX, Steps
 from test_cluster_controller import CONTROLLER, ControllerPeer
 
+from kwire.broker.controller import metadata_log
 from kwire.broker.start import open_broker
 from kwire.errors import Code, StorageFailure
 from kwire.metadata.cluster import leadership, replica_counts
@@ -162,6 +164,33 @@ async def most_calls_of_a_start(partitions, *, with_snapshot):
         async with started(files) as controller:
             assert controller.image.topics == before
     return steps.most
+
+
+async def most_calls_of_a_stop(partitions):
+    async with trio.open_nursery() as nursery:
+        stop = trio.Event()
+
+        async def run(*, task_status):
+            async with started(MemoryFiles()) as controller:
+                await Cluster(controller).begin(partitions)
+                task_status.started(controller.controller.log)
+                await stop.wait()
+
+        log = await nursery.start(run)
+        before = log.latest_snapshot
+        with Steps() as steps:
+            stop.set()
+            await trio.testing.wait_all_tasks_blocked()
+            while log.latest_snapshot == before:  # noqa: ASYNC110 (no event tells of it)
+                await trio.sleep(0.01)
+    return steps.most
+
+
+async def test_the_work_between_two_steps_of_a_stop_does_not_grow_with_the_partitions(autojump_clock, monkeypatch):
+    monkeypatch.setattr(metadata_log, "_REPLAY_BYTES_MAX", 1000)
+    await most_calls_of_a_stop(SHORT)
+    short, long = [await most_calls_of_a_stop(count) for count in (SHORT, LONG)]
+    assert long - short <= CALLS_PER_PARTITION_MAX * (LONG - SHORT), f"{short} calls, then {long}"
 
 
 @pytest.mark.usefixtures("_few_visits")

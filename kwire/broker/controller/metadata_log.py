@@ -251,6 +251,17 @@ class MetadataLog:
                 raise
             logger.failure("no metadata snapshot", failure)
 
+    async def snapshot_before_close(self) -> None:
+        """Write the snapshot that ``close`` would write, in steps. A failure is logged, since ``close`` tries again."""
+        if self._bytes_since_snapshot <= _REPLAY_BYTES_MAX:
+            return
+        try:
+            await self._snapshot_in_steps()
+        except StorageFailure as failure:
+            logger.failure("no metadata snapshot", failure)
+        else:
+            self._bytes_since_snapshot = 0
+
     async def _snapshot_in_steps(self) -> None:
         begun = self._begin_snapshot()
         parts = []
