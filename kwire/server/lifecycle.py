@@ -317,19 +317,19 @@ def run(
     *,
     cluster_id: str | None = None,
     files: Files | None = None,
+    syncs: bool = True,
     wrap: Callable[[Files], Files] = lambda files: files,
     on_ready: OnReady = report_ready,
     beside: Beside | None = None,
 ) -> None:
     """Serve until a signal ends it. ``on_ready`` is awaited once, when clients are accepted.
 
-    ``beside`` is a task that runs as long as the broker and is started before (``trio.Nursery.start``).
-
-    Without ``files`` the data is on the disk. ``wrap`` may add a layer to files. Raises as open_server and on_ready.
+    ``beside`` is a task that runs as long as the broker and is started before (``trio.Nursery.start``). Without
+    ``files`` data is on disk, with ``syncs`` as for OsFiles; ``wrap`` adds a layer. Raises as open_server and on_ready.
     """
     descriptors = raise_descriptor_limit()
     if files is None:
-        files = OsFiles(open_files_max=int(descriptors * FILES_SHARE_OF_DESCRIPTORS))
+        files = OsFiles(open_files_max=int(descriptors * FILES_SHARE_OF_DESCRIPTORS), syncs=syncs)
     connections_max = int(descriptors * CONNECTIONS_SHARE_OF_DESCRIPTORS)
     # A collection of three generations of half a million objects takes 0.4 s. Requests leave few cycles behind.
     gc.set_threshold(50_000, 20, 50)

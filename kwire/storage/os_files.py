@@ -28,12 +28,20 @@ _locked_in_this_process: Final[set[str]] = set()
 
 
 class OsFiles:
-    """See ``Files``. ``open_files_max`` bounds the descriptors that are kept open without a slice in flight."""
+    """See ``Files``. ``open_files_max`` bounds the descriptors that are kept open without a slice in flight.
+
+    ``syncs`` False: nothing is brought to the disk, for data that need not outlive the machine.
+    """
 
     def __init__(
-        self, *, open_files_max: int = 512, writev: Callable[[int, Sequence[Buffer]], int] = os.writev
+        self,
+        *,
+        open_files_max: int = 512,
+        writev: Callable[[int, Sequence[Buffer]], int] = os.writev,
+        syncs: bool = True,
     ) -> None:
         self.open_files_max = open_files_max
+        self.syncs = syncs
         self.writev = writev
         # Files with an open descriptor, the longest idle first, and the thread that used each last.
         self._recent: OrderedDict[OsFile, int] = OrderedDict()
@@ -80,7 +88,7 @@ class OsFiles:
                     rest = memoryview(content)
                     while rest:
                         rest = rest[file.write(rest) :]
-                    if durable:
+                    if durable and self.syncs:
                         os.fsync(file.fileno())
                 os.replace(new_path, path)
         except StorageFailure:
@@ -112,6 +120,8 @@ class OsFiles:
             shutil.rmtree(path)
 
     def sync_directory(self, path: str) -> None:
+        if not self.syncs:
+            return
         with _Disk(path):
             fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -225,7 +235,7 @@ class OsFile:
 
     def syncer(self) -> OsSyncer:
         with _Disk(self.path):
-            return OsSyncer(self.path, os.dup(self._open().fd))
+            return OsSyncer(self.path, os.dup(self._open().fd), self._files.syncs)
 
     def close(self) -> None:
         self._files.forget(self)
@@ -258,16 +268,18 @@ class OsFile:
 
 
 class OsSyncer:
-    __slots__ = ("_fd", "_path")
+    __slots__ = ("_fd", "_path", "_syncs")
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, syncs: bool) -> None:
         self._path = path
         self._fd = fd
+        self._syncs = syncs
 
     def run(self) -> None:
         try:
-            with _Disk(self._path):
-                _sync(self._fd)
+            if self._syncs:
+                with _Disk(self._path):
+                    _sync(self._fd)
         finally:
             self.close()
 

@@ -3,13 +3,14 @@ import multiprocessing
 import os
 import socket
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from kwire.errors import StorageFailure
 from kwire.storage.files import DirectoryInUse
-from kwire.storage.os_files import OsFiles
+from kwire.storage.os_files import OsFiles, OsSyncer
 from kwire.testing.memory.files import MemoryFiles
 
 
@@ -399,3 +400,22 @@ def test_the_space_of_a_volume_is_in_bytes(monkeypatch, tmp_path):
     volume = os.statvfs_result((512, 4096, 10, 5, 3, 0, 0, 0, 0, 255))
     monkeypatch.setattr(os, "statvfs", lambda path: volume)
     assert OsFiles().space(str(tmp_path)) == (40_960, 12_288)
+
+
+def test_data_that_need_not_outlive_the_machine_is_not_synced(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    pipe = os.pipe()  # a pipe cannot be synced
+    try:
+        for syncs in (True, False):
+            files = OsFiles(syncs=syncs)
+            synced.clear()
+            files.write_bytes(f"{tmp_path}/a", b"x", durable=True)
+            files.sync_directory(str(tmp_path))
+            assert len(synced) == (3 if syncs else 0)
+            syncer = OsSyncer("a", os.dup(pipe[0]), syncs)
+            with pytest.raises(StorageFailure) if syncs else nullcontext():
+                syncer.run()
+    finally:
+        for descriptor in pipe:
+            os.close(descriptor)

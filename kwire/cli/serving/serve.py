@@ -202,7 +202,8 @@ Clients in containers and clients on the host, each with an address that works f
 @click.option(
     "--remove-data-at-eof",
     is_flag=True,
-    help="With --stop-at-eof: also remove the directory of --data when standard input ends.",
+    help="With --stop-at-eof: also remove the directory of --data when standard input ends. Such data outlives the"
+    " broker, but not the machine: it is never brought to the disk (fsync).",
 )
 @click.option(
     "--kafka-ready-lines",
@@ -265,7 +266,7 @@ def serve(
         (log.info if note.level == "info" else log.warning)(note.text)
     if http is not None:
         http.settings, http.secured = settings, secured
-    sentence = _run(settings, memory=memory, report=report, http=http, secured=secured)
+    sentence = _run(settings, memory=memory, syncs=not remove_data_at_eof, report=report, http=http, secured=secured)
     if end_of_input is not None:
         end_of_input.clean_up()
     if sentence is not None:
@@ -365,7 +366,13 @@ def _control(address: str | None, token: str | None, *, console: bool, registry:
 
 
 def _run(
-    settings: Settings, *, memory: bool, report: str, http: _Control | None = None, secured: Secure | None = None
+    settings: Settings,
+    *,
+    memory: bool,
+    syncs: bool,
+    report: str,
+    http: _Control | None = None,
+    secured: Secure | None = None,
 ) -> str | None:
     """Run to the end. Returns a sentence if the broker could not start, None after a clean stop."""
     from kwire.server.lifecycle import run
@@ -380,6 +387,7 @@ def _run(
             settings.broker_settings,
             cluster_id=settings.cluster_id,
             files=files,
+            syncs=syncs,
             wrap=_unchanged if http is None else _wrap_in_faults,
             on_ready=partial(_on_ready, settings=settings, memory=memory, report=report, http=http, secured=secured),
             beside=None if http is None else http.serve,
