@@ -3,7 +3,7 @@
 Versions: 0-1.
 
 Behaviour: while a client of a SASL listener logs in, or renews a session that expires (KIP-368), its connection answers
-(``server.login``). Otherwise, on a listener without SASL too, ILLEGAL_SASL_STATE.
+(``server.connections.login``). Otherwise, on a listener without SASL too, ILLEGAL_SASL_STATE.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Versions: 0-2.
 
-Behaviour: while a client of a SASL listener logs in, its connection answers (``server.login``). Otherwise
+Behaviour: while a client of a SASL listener logs in, its connection answers (``server.connections.login``). Otherwise
 ILLEGAL_SASL_STATE: on a listener without SASL every connection counts as authenticated already.
 """
 

@@ -1,7 +1,8 @@
 """Transactional batches of a produce request, before they are appended (KIP-98, KIP-890).
 
 Responsible for: which batches the transaction coordinator must verify, and the code that a producer gets for a refusal.
-Must not depend on: how the coordinator is asked (``broker.coordination.admission``), how batches are appended.
+Must not depend on: how the coordinator is asked (``broker.coordination.transactions.admission``), how batches
+are appended.
 """
 
 from __future__ import annotations

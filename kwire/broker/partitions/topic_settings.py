@@ -1,7 +1,7 @@
 """The settings of a topic's partitions, made from its effective configs.
 
 Responsible for: the translation, config by config. Must not depend on: where a value came from
-(``metadata.effective`` does).
+(``metadata.configs.effective`` does).
 """
 
 from __future__ import annotations

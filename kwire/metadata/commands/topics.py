@@ -1,6 +1,6 @@
 """Commands on topics and their partitions.
 
-Responsible for: the fields of each command. Must not depend on: how it is decided (``metadata.topics``), the
+Responsible for: the fields of each command. Must not depend on: how it is decided (``metadata.decisions.topics``), the
 metadata log, requests.
 """
 

@@ -9,7 +9,7 @@ answer is not decoded. Handlers wait through ``wait`` alone: it ends when the pe
 that closes while its request waits loses that reply only; the requests that it sent behind it (a LeaveGroup, an offset
 commit) are still handled.
 
-What a connection does between two points at which it yields is its turn (``server.turns``): it ends after
+What a connection does between two points at which it yields is its turn (``server.connections.turns``): it ends after
 ``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``yield_turn``.
 """
 

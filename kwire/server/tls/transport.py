@@ -8,9 +8,9 @@ OpenSSL wants bytes that are not there. OpenSSL encrypts from the buffer it is g
 given, so a reply or request is copied no further; slices of files are read piece by piece, because sendfile cannot
 encrypt. The decision against MemoryBIO and its numbers: docs/decisions/tls-transport.md.
 
-A handshake costs a millisecond of CPU (a signature), so each step of one waits for a turn of ``server.turns``: in each
-pass of the event loop at most one handshake goes on, however many clients connect. Until a client has sent its first
-byte nothing is made for it.
+A handshake costs a millisecond of CPU (a signature), so each step of one waits for a turn of
+``server.connections.turns``: in each pass of the event loop at most one handshake goes on, however many clients
+connect. Until a client has sent its first byte nothing is made for it.
 """
 
 from __future__ import annotations

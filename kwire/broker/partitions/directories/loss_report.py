@@ -1,7 +1,7 @@
 """Reports records that a start of the broker found missing, or removed, from the logs of a log directory.
 
 Responsible for: a warning for each loss, the format of ``kwire-recovery-losses.json`` and adding to it. Must not depend
-on: how losses are found (``storage.losses``), the command that reads the file (``kwire doctor --data``).
+on: how losses are found (``storage.recovery.losses``), the command that reads the file (``kwire doctor --data``).
 
 The file holds one JSON object a line, the oldest first, and at most LOSSES_KEPT_MAX of them. Apache Kafka ignores it,
 and it may be deleted at any time.
