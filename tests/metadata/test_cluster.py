@@ -20,6 +20,7 @@ from kwire.metadata.cluster.leadership import (
 )
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
 from kwire.metadata.decisions.alter_configs import ConfigChange, alter_configs_incrementally
+from kwire.metadata.decisions.decision import DONE
 from kwire.metadata.decisions.placement import place
 from kwire.metadata.decisions.topics import delete_topics
 from kwire.metadata.entities import DIRECTORY_UNASSIGNED, Resource, ResourceType, VersionRange
@@ -297,6 +298,27 @@ def test_an_unclean_election_is_held_only_where_the_topic_allows_it():
     assert case.partition("t").leader == -1
     partition = case.partition("u")
     assert (partition.leader, partition.isr, partition.leader_recovery_state) == (2, (2,), 1)
+
+
+@pytest.mark.parametrize("elr", [False, True])
+@pytest.mark.parametrize("returns", [(), (1,), (2,)])
+def test_a_reassignment_is_reverted_after_only_new_replicas_were_in_sync(returns, elr):
+    """The first replica from before counts as in sync then, as in Apache Kafka; without it another one is elected."""
+    case = cluster_of(1, 2, 3, elr=elr, settings={"unclean.leader.election.enable": "true"})
+    case.create("t", [1, 2])
+    case.apply(alter_reassignments(case.image, case.configs, [Reassignment(T0, (3,))]).records)
+    for broker_id in (1, 2):
+        case.fence(broker_id)
+    case.apply(elect_leaders(case.image, case.configs, UNCLEAN, [T0]).records)
+    assert state_of(case)[:2] == (3, (3,))
+    for broker_id in returns:
+        case.beat(broker_id)
+    reverted = alter_reassignments(case.image, case.configs, [Reassignment(T0, None)])
+    assert reverted.results == [DONE]
+    case.apply(reverted.records)
+    partition = case.partition("t")
+    assert partition.replicas == (1, 2)
+    assert (partition.leader, partition.isr) == ((returns[0], returns) if returns else (-1, (1,)))
 
 
 def test_a_leaderless_partition_is_given_a_leader_when_its_topic_comes_to_allow_unclean_elections():

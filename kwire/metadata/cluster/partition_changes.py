@@ -195,7 +195,7 @@ class _Builder:
         if len(self.isr) >= min_isr:
             self._eligible = []
             return
-        candidates = {*self._eligible, *self._before.isr}
+        candidates = {*self._eligible, *self._before.isr} & {*self.replicas}
         self._eligible = sorted(candidates - {*self.isr} - ({unclean} if unclean is not None else set()))
 
     def _elect(self) -> None:

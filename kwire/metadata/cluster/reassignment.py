@@ -81,7 +81,7 @@ def _reassign_one(
 
 
 def _stop(changes: PartitionChanges, topic: str, partition: Partition) -> PartitionChangeRecord | None:
-    """Go back to the replicas from before."""
+    """Go back to the replicas from before. If none of them is in sync, the first one counts as in sync from now on."""
     if not partition.is_reassigning:
         raise KafkaError(Code.NO_REASSIGNMENT_IN_PROGRESS)
     isr = [one for one in partition.isr if one not in partition.adding_replicas]
@@ -91,11 +91,12 @@ def _stop(changes: PartitionChanges, topic: str, partition: Partition) -> Partit
             f"Unable to revert partition assignment for {topic}:{partition.index} because it would require an unclean"
             " leader election.",
         )
+    replicas = [one for one in partition.replicas if one not in partition.adding_replicas]
     return changes.change(
         topic,
         partition,
-        isr=isr,
-        replicas=[one for one in partition.replicas if one not in partition.adding_replicas],
+        isr=isr or replicas[:1],
+        replicas=replicas,
         removing=[],
         adding=[],
         election=changes.usual_election(topic),
