@@ -48,9 +48,11 @@ class ReadableLog:
     @property
     def last_stable_offset(self) -> int:
         """All transactions that begin below it have ended, with a marker below the high watermark."""
-        unstable = self.producers.first_unstable_offset
-        if unstable is None:
-            return self.high_watermark
+        producers = self.producers
+        if not (producers.open or producers.undecided):
+            return self.high_watermark  # the usual case, asked several times for each fetch
+        unstable = producers.first_unstable_offset
+        assert unstable is not None
         return min(self.high_watermark, max(unstable, self.log_start_offset))
 
     @property
