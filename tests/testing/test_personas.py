@@ -17,6 +17,7 @@ from kwire.security.operations import Operation
 from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker
 from kwire.wire import codec
 from kwire.wire import messages as m
+from kwire.wire.batches.records import Record, build_batch
 
 PRODUCE, FETCH, METADATA, API_VERSIONS = 0, 1, 3, 18
 OF_THE_FUTURE = "99"
@@ -198,6 +199,24 @@ def test_an_assignment_while_a_group_rebalances(name, assignment):
         by_id = {member.member_id: member for member in described.members}
         assert by_id[joined.member_id].member_assignment == assignment
         assert bool(described.authorized_operations & 1 << Operation.ALTER_CONFIGS) is (name == "4.0")
+
+
+@pytest.mark.parametrize(("name", "code"), [("2.8", Code.NONE), ("3.9", Code.INVALID_TXN_STATE)])
+def test_partitions_of_a_transaction_are_verified_since_3_6(name, code):
+    ask_id = m.InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=60_000)
+    find = m.FindCoordinatorRequest(key="t", key_type=1, coordinator_keys=[])
+    with KafkaBroker(persona=name, topics=["orders"]) as kafka, connect(kafka) as connection:
+        connection.call(find, m.FindCoordinatorResponse, version=3)
+        producer = connection.call(ask_id, m.InitProducerIdResponse, version=4)
+        batch = build_batch(
+            [Record(0, 1, None, b"one", ())], producer_id=producer.producer_id, producer_epoch=producer.producer_epoch,
+            base_sequence=0, transactional=True,
+        )  # fmt: skip
+        partition = m.ProduceRequest.PartitionProduceData(index=0, records=batch)
+        topic = m.ProduceRequest.TopicProduceData(name="orders", partition_data=[partition])
+        request = m.ProduceRequest(transactional_id="t", acks=-1, timeout_ms=1000, topic_data=[topic])
+        answer = connection.call(request, m.ProduceResponse, version=9)
+    assert answer.responses[0].partition_responses[0].error_code == code
 
 
 @pytest.mark.parametrize(

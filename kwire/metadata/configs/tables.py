@@ -37,8 +37,11 @@ _TABLE: Final = Path(__file__).with_name("persona_configs.json")
 # Formats before 0.11 have records of their own, which kwire does not write; a later name changes nothing.
 _FORMATS: Final = "in 0.11.0,1.0,1.1,2.0,2.1,2.2,2.3,2.4,2.5,2.6,2.7,2.8,3.0,3.1,3.2,3.3,3.4,3.5,3.6,3.7,3.8,3.9"
 _CHECKS_OF_ONLY: Final = {"message.format.version": _FORMATS, TIMESTAMP_DIFFERENCE: "range 0 *"}
-# What a broker did before it had a config that limits by default.
-_BEFORE: Final = {"log.message.timestamp.after.max.ms": str(2**63 - 1)}
+# What a broker did before it had a config that limits or checks by default.
+_BEFORE: Final = {
+    "log.message.timestamp.after.max.ms": str(2**63 - 1),
+    "transaction.partition.verification.enable": "false",
+}
 _NEWEST: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
