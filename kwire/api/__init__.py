@@ -21,10 +21,10 @@ from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Connection
 from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
-from kwire.metadata.configs.types import BrokerValues
 from kwire.personas import persona
 
 if TYPE_CHECKING:  # a class of a message is made when it is imported
+    from kwire.metadata.configs.types import BrokerValues
     from kwire.wire.messages import ApiVersionsResponse, ListGroupsResponse, MetadataResponse
 
 

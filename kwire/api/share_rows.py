@@ -7,10 +7,13 @@ on: what a handler does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from kwire.broker.requests.table import Handler, Row
-from kwire.metadata.configs.types import BrokerValues
 from kwire.metadata.features import SHARE_VERSION
+
+if TYPE_CHECKING:  # a dictionary type with a key for each config takes time to make
+    from kwire.metadata.configs.types import BrokerValues
 
 
 def _k76() -> Handler:

@@ -7,9 +7,12 @@ handler does.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from kwire.broker.requests.table import Handler, Row
-from kwire.metadata.configs.types import BrokerValues
+
+if TYPE_CHECKING:  # a dictionary type with a key for each config takes time to make
+    from kwire.metadata.configs.types import BrokerValues
 
 
 def _k71() -> Handler:

@@ -18,7 +18,6 @@ from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller
 from kwire.broker.coordination.groups import Groups
-from kwire.broker.coordination.share.persister import SharePersister
 from kwire.broker.coordination.share.share_states import ShareStates
 from kwire.broker.coordination.transactions.admission import Admission
 from kwire.broker.coordination.transactions.markers import MarkerWriter
@@ -46,6 +45,7 @@ from kwire.security.authorizer import Authorizer
 if TYPE_CHECKING:  # not at run time: only a broker with logins, or a node of a cluster, loads these
     from kwire.broker.authentication import Authentication
     from kwire.broker.controller.cluster_controller import ClusterController
+    from kwire.broker.coordination.share.persister import SharePersister
     from kwire.broker.coordination.transactions.remote import RemoteTransactions
     from kwire.broker.delegation_tokens import DelegationTokens
     from kwire.broker.node.member import ClusterMember

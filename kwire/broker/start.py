@@ -30,7 +30,6 @@ from kwire.broker.coordination.transactions.producer_ids import ProducerIds
 from kwire.broker.coordination.transactions.transactions import Transactions
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.metadata_source import MetadataSource, open_own_log
-from kwire.broker.outbound.interface import Dialer
 from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs, has_cluster_id
 from kwire.broker.partitions.directories.moves import Moves
@@ -58,7 +57,7 @@ if TYPE_CHECKING:  # only a broker with logins, or a node of a cluster, loads th
     from kwire.broker.controller.embedded import EmbeddedController
     from kwire.broker.coordination.remote import RemoteCoordination
     from kwire.broker.node.directory_assignments import DirectoryAssignments
-    from kwire.broker.outbound.interface import Node
+    from kwire.broker.outbound.interface import Dialer, Node
     from kwire.broker.partitions.directories.failures import LogDirFailures
     from kwire.broker.partitions.fetching.replica_selector import RackAwareReplicaSelector
     from kwire.broker.replication.replication import Replication

@@ -29,7 +29,6 @@ from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import start_contained
 from kwire.broker.logs import Logger
-from kwire.broker.outbound.interface import Dialer
 from kwire.broker.requests.table import ApiTable
 from kwire.broker.start import open_broker
 from kwire.limits import (
@@ -66,6 +65,7 @@ from kwire.storage.files import Files
 from kwire.storage.os_files import OsFiles
 
 if TYPE_CHECKING:  # loads key stores, which a broker without TLS does not need
+    from kwire.broker.outbound.interface import Dialer
     from kwire.server.tls.listeners import TlsListeners
 
 log = Logger("kwire.server")

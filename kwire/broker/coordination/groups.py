@@ -17,13 +17,13 @@ import trio
 
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Shard
-from kwire.broker.coordination.share.persister import SharePersister
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.types import OFFSETS_TOPIC, uuid_text
 from kwire.wire.batches.compression import Codec
 
 if TYPE_CHECKING:  # loaded with the first group
     from kwire.broker.coordination.group_machines import GroupMachines
+    from kwire.broker.coordination.share.persister import SharePersister
     from kwire.coordinators.group.coordinator import GroupCoordinator
 
 # What the first group loads, in steps of a few milliseconds each.

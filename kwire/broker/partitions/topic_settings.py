@@ -6,14 +6,18 @@ Responsible for: the translation, config by config. Must not depend on: where a 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kwire.broker.partitions.partition import TopicSettings
 from kwire.broker.partitions.validate import RecordChecks, ValidationSettings
 from kwire.limits import OPENED_BYTES_MAX, OPENED_BYTES_MIN, OPENED_FACTOR
 from kwire.metadata.configs.effective import EffectiveConfigs
-from kwire.metadata.configs.types import TopicValues
 from kwire.replication.throttle import throttled_partitions
 from kwire.storage.config import LogConfig
 from kwire.wire.batches.compression import Codec
+
+if TYPE_CHECKING:  # a dictionary type with a key for each config takes time to make
+    from kwire.metadata.configs.types import TopicValues
 
 
 def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from kwire.broker.requests.response_cache import Caching
-from kwire.metadata.configs.types import BrokerValues
 from kwire.wire.codec import RequestHeader
 from kwire.wire.session import Served
+
+if TYPE_CHECKING:  # a dictionary type with a key for each config takes time to make
+    from kwire.metadata.configs.types import BrokerValues
 
 # ``handler(context, request)``, plain or a coroutine function; gives the response message.
 Handler: TypeAlias = Callable[[Any, Any], Any]

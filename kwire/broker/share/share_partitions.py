@@ -25,7 +25,6 @@ import trio
 from kwire.broker.clock import Clock, Timer
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.coordination.shard import Waiter
-from kwire.broker.coordination.share.persister import SharePersister
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
@@ -37,6 +36,7 @@ from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.image import Delta
 
 if TYPE_CHECKING:  # loaded with the first share group
+    from kwire.broker.coordination.share.persister import SharePersister
     from kwire.coordinators.share.acknowledgement import Acknowledgement
     from kwire.coordinators.share.coordinator import Write
     from kwire.coordinators.share.dead_letters import DeadLetters
