@@ -48,7 +48,7 @@ class RegistryProcess:
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 120) -> None:
+    def start(self, timeout_s: float = 240) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,

@@ -347,9 +347,9 @@ class ProxiedConnection:
             await self._upstream.send((frame,))  # the node judges it
             return
         self.client_id = header.client_id
-        exchange = Exchange(self, header, frame, request)
-        context = ProxiedRequest(self, header)
         hooks = self._around.hooks
+        exchange = Exchange(self, header, frame, request, may_change=not hooks.only_observed(header.api_key))
+        context = ProxiedRequest(self, header)
         try:
             response = await through(hooks.dispatch.get(header.api_key, ()), context, request, exchange.forward)
         except PeerGone:

@@ -33,13 +33,18 @@ class Undecodable(Exception):
 
 
 class Exchange:
-    """One request with hooks: what the client sent, and what the node answered."""
+    """One request with hooks: what the client sent, and what the node answered.
 
-    def __init__(self, connection: Exchanging, header: RequestHeader, frame: Frame, request: Message) -> None:
+    Without ``may_change`` the hooks only observe, and nothing is encoded to find what they have changed.
+    """
+
+    def __init__(
+        self, connection: Exchanging, header: RequestHeader, frame: Frame, request: Message, *, may_change: bool
+    ) -> None:
         self._connection = connection
         self._header = header
         self._frame = frame
-        self._given = self._encoded_request(request)
+        self._given = self._encoded_request(request) if may_change else None
         self._answered_as: bytes | None = None
         self.answer: Frame | None = None
 
@@ -49,8 +54,10 @@ class Exchange:
         Raises KafkaError(UNSUPPORTED_VERSION) where the node refuses the version of ApiVersions, and Undecodable;
         ``answer`` is what the node answered.
         """
-        encoded = self._encoded_request(request)
-        frame = self._frame if encoded == self._given else encoded
+        frame = self._frame
+        if self._given is not None:
+            encoded = self._encoded_request(request)
+            frame = self._frame if encoded == self._given else encoded
         answered = self._header.api_key != PRODUCE or request.acks != 0
         self.answer = await self._connection.exchange(self._header, frame, answered=answered)
         if self.answer is None:
@@ -63,11 +70,14 @@ class Exchange:
         except ProtocolViolation as violation:
             raise Undecodable(str(violation)) from violation
         self._connection.note_names(response)
-        self._answered_as = _joined(encode_response(self._header, response))
+        if self._given is not None:
+            self._answered_as = _joined(encode_response(self._header, response))
         return response
 
     def encoded(self, response: Message) -> list[Frame]:
         """Encode what the hooks have left of the response: the node's own bytes if that is the same."""
+        if self._given is None and self.answer is not None:
+            return [self.answer]
         encoded = _joined(encode_response(self._header, response))
         return [self.answer if self.answer is not None and encoded == self._answered_as else encoded]
 

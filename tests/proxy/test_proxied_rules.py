@@ -12,6 +12,7 @@ from kwire.control.requests.recording import RecordedRequest, read_recording
 from kwire.control.requests.request_log import Filter
 from kwire.errors import Code
 from kwire.faults.rules import RuleError, read_rule
+from kwire.proxy import exchange
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsResponse,
@@ -89,8 +90,11 @@ async def test_an_error_of_one_topic_leaves_the_others_to_the_node(network, benc
     assert codes == {"good": 0, "bad": Code.NOT_LEADER_OR_FOLLOWER}
 
 
-async def test_a_request_that_a_rule_does_not_change_passes_byte_for_byte(network, bench):
+@pytest.mark.parametrize("with_rule", [False, True])
+async def test_a_request_that_a_rule_does_not_change_passes_byte_for_byte(network, bench, with_rule):
     bench.log.start()
+    if with_rule:
+        armed(bench, api="Metadata", client_id="another", drop=True)
     client, node = await network.pair()
     sent = await client.ask(METADATA, 12)
     # librdkafka sends bytes behind the body.
@@ -346,6 +350,31 @@ async def test_rules_and_the_log_have_the_principal_of_a_login(network, bench):
         assert (await client.response())[1].error_code == Code.NOT_COORDINATOR
     shown = [each.to_json() for each in bench.log.last(10, Filter(api="SaslAuthenticate"))]
     assert [each["request"]["auth_bytes"] for each in shown] == ["hidden", "hidden"]
+
+
+async def test_for_the_log_alone_nothing_is_encoded(network, bench, monkeypatch):
+    encoded = []
+    for name in ("encode_request", "encode_response"):
+        real = getattr(exchange, name)
+        monkeypatch.setattr(exchange, name, lambda *given, real=real, name=name: encoded.append(name) or real(*given))
+    client, node = await network.pair()
+
+    async def pass_one():
+        sent = await client.ask(HEARTBEAT, 4, group_id="g")
+        assert await node.frame() == sent
+        await node.send(answer(sent, HeartbeatResponse()))
+        await client.response()
+
+    bench.log.start()
+    await pass_one()
+    assert encoded == []
+    armed(bench, name="r", api="Heartbeat", group="another", drop=True)
+    await pass_one()
+    assert sorted(encoded) == ["encode_request"] * 2 + ["encode_response"] * 2
+    bench.injector.remove("r")
+    await pass_one()
+    assert len(encoded) == 4
+    assert len(bench.log.last(5, Filter())) == 3
 
 
 async def test_the_log_shows_requests_with_what_the_client_got(network, bench):

@@ -149,14 +149,26 @@ class Hooks:
         self._replies: _Registry[ReplyHook] = _Registry()
         self.dispatch = self._dispatch.by_key
         self.replies = self._replies.by_key
+        self._observers: set[DispatchHook] = set()
 
-    def around_dispatch(self, hook: DispatchHook, *, api_keys: Collection[int] | None = None) -> Callable[[], None]:
-        """Call ``hook`` around the handler of these APIs, None for all; returns what removes it."""
+    def around_dispatch(
+        self, hook: DispatchHook, *, api_keys: Collection[int] | None = None, observes: bool = False
+    ) -> Callable[[], None]:
+        """Call ``hook`` around the handler of these APIs, None for all; returns what removes it.
+
+        A hook that ``observes`` always proceeds, and changes neither the request nor the response.
+        """
+        if observes:
+            self._observers.add(hook)
         return self._dispatch.add(hook, api_keys)
 
     def around_reply(self, hook: ReplyHook, *, api_keys: Collection[int] | None = None) -> Callable[[], None]:
         """Call ``hook`` where replies of these APIs, None for all, leave a connection; returns what removes it."""
         return self._replies.add(hook, api_keys)
+
+    def only_observed(self, api_key: int) -> bool:
+        """Whether no hook around the handler of an API may change its requests and responses."""
+        return all(hook in self._observers for hook in self.dispatch.get(api_key, ()))
 
     def hooked(self, api_key: int) -> bool:
         """Whether anything is registered for an API."""

@@ -75,7 +75,7 @@ class Recorder:
         except OSError as error:
             raise RecordingError(f"cannot write {self.path}: {error.strerror}") from None
         self._write({"kwire_recording": VERSION})
-        self._remove = self._broker.hooks.around_dispatch(self._record)
+        self._remove = self._broker.hooks.around_dispatch(self._record, observes=True)
 
     def stop(self) -> None:
         """Stop recording; the file is complete."""
@@ -90,7 +90,7 @@ class Recorder:
         """Continue with another broker, which has replaced the one before."""
         self._broker = broker
         if self._remove is not None:
-            self._remove = broker.hooks.around_dispatch(self._record)
+            self._remove = broker.hooks.around_dispatch(self._record, observes=True)
 
     async def _record(self, context: HookedRequest, request: Message, proceed: Callable[[], Awaitable[Any]]) -> Any:
         if context.api_key in _LEFT_OUT:

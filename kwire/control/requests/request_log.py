@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ class RequestLog:
 
     def start(self) -> None:
         """Start recording. Every request is then decoded, so each costs more."""
-        self._remove = self._remove or self._broker.hooks.around_dispatch(self._record)
+        self._remove = self._remove or self._broker.hooks.around_dispatch(self._record, observes=True)
 
     def stop(self) -> None:
         """Stop recording; the entries stay."""
@@ -108,7 +109,7 @@ class RequestLog:
         self._broker = broker
         self._open.clear()
         if self._remove is not None:
-            self._remove = broker.hooks.around_dispatch(self._record)
+            self._remove = broker.hooks.around_dispatch(self._record, observes=True)
 
     def clear(self) -> None:
         self._entries.clear()
@@ -202,7 +203,13 @@ def plain(message: Message, version: int) -> dict[str, Any]:
 
     Of all its arrays together, the first ``ELEMENTS_SHOWN`` elements are there; "N more" stands for the rest.
     """
-    return _Plain(version).fields(message, message.FIELDS)
+    return _Plain(version).fields(message)
+
+
+@cache
+def _fields_of(kind: type[Message], version: int) -> tuple[tuple[str, Field], ...]:
+    """Give the fields that messages of a class have at a version, each with its name."""
+    return tuple((field.name, field) for field in kind.FIELDS if version in field.versions)
 
 
 class _Plain:
@@ -212,12 +219,9 @@ class _Plain:
         self._version = version
         self._left = ELEMENTS_SHOWN
 
-    def fields(self, message: Message, fields: tuple[Field, ...]) -> dict[str, Any]:
-        shown = {
-            field.name: self._value(field, getattr(message, field.name))
-            for field in fields
-            if self._version in field.versions
-        }
+    def fields(self, message: Message) -> dict[str, Any]:
+        fields = _fields_of(type(message), self._version)  # type: ignore[arg-type]  # mypy takes the hash of an instance
+        shown = {name: self._value(field, getattr(message, name)) for name, field in fields}
         if shown.get("value") is not None and _is_secret_config(str(shown.get("name", ""))):
             shown["value"] = "hidden"
         return shown
@@ -240,7 +244,7 @@ class _Plain:
 
     def _item(self, field: Field, value: Any) -> Any:
         if field.struct is not None:
-            return self.fields(value, field.struct.fields)
+            return self.fields(value)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return bytes(value).hex() if len(value) <= _BYTES_SHOWN else {"bytes": len(value)}
         if isinstance(value, (str, int, float)):
