@@ -137,3 +137,15 @@ def test_a_seed_gives_the_same_faults() -> None:
     assert faults(4) == faults(4)
     assert faults(4) != faults(5)
     assert {each.kind for each in faults(4)} <= set(KINDS)
+
+
+def test_a_log_that_brokers_write_by_themselves_may_end_early_at_a_broker_that_stopped(tmp_path) -> None:
+    write_log(tmp_path / "1" / "t-0", b"a")
+    write_log(tmp_path / "2" / "t-0", b"a")
+    file = tmp_path / "2" / "t-0" / "00000000000000000000.log"
+    file.write_bytes(file.read_bytes() * 2)
+    data = {1: tmp_path / "1", 2: tmp_path / "2"}
+    assert len(compare(data)) == 1
+    assert compare(data, growing=["t"]) == []
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    assert len(compare(data, growing=["t"])) == 1
