@@ -275,7 +275,7 @@ def test_kafka_ready_lines_are_those_that_programs_wait_for(tmp_path):
 def test_the_broker_serves_without_importing_kafka_python(tmp_path):
     program = """
 import os, signal, sys
-from kwire.cli import announce
+from kwire.cli.serving import announce
 from kwire.cli.main import main
 
 def report(server):
