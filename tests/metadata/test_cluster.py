@@ -321,6 +321,35 @@ def test_a_reassignment_is_reverted_after_only_new_replicas_were_in_sync(returns
     assert (partition.leader, partition.isr) == ((returns[0], returns) if returns else (-1, (1,)))
 
 
+def test_the_last_leader_is_not_elected_where_it_is_no_replica_any_more():
+    case = cluster_of(1, 2, settings={"unclean.leader.election.enable": "true"})
+    case.create("t", [1])
+    case.apply(alter_reassignments(case.image, case.configs, [Reassignment(T0, (2,))]).records)
+    case.fence(1)
+    case.apply(elect_leaders(case.image, case.configs, UNCLEAN, [T0]).records)
+    assert case.partition("t").leader == 2
+    case.fence(2)
+    case.apply(alter_reassignments(case.image, case.configs, [Reassignment(T0, None)]).records)
+    case.beat(2)
+    assert case.partition("t").replicas == (1,)
+    assert case.partition("t").leader == -1
+    case.beat(1)
+    assert case.partition("t").leader == 1
+
+
+def test_a_reassignment_is_completed_by_the_election_of_the_only_replica_that_stays():
+    case = cluster_of(1, 2, min_isr=2)
+    case.create("t", [1, 2])
+    for broker_id in (1, 2):
+        case.fence(broker_id)
+    assert case.partition("t").eligible_leader_replicas == (1, 2)
+    case.apply(alter_reassignments(case.image, case.configs, [Reassignment(T0, (2,))]).records)
+    case.beat(2)
+    partition = case.partition("t")
+    assert (partition.replicas, partition.removing_replicas) == ((2,), ())
+    assert state_of(case)[:2] == (2, (2,))
+
+
 def test_a_leaderless_partition_is_given_a_leader_when_its_topic_comes_to_allow_unclean_elections():
     case = cluster_of(1, 2, elr=False, settings={"unclean.leader.election.enable": "true"})
     case.create("t", [1, 2], unclean_leader_election_enable="false")

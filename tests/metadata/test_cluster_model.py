@@ -156,8 +156,9 @@ class Controller(RuleBasedStateMachine):
         leaving = self.brokers_that_leave()
         for name, one in self.partitions():
             gone = [broker for broker in one.isr if not self.is_live(broker) and broker not in leaving]
-            # Without eligible leader replicas the last in-sync one stays listed.
-            stays = not self.case.image.elr_enabled and len(one.isr) == 1 and one.leader < 0
+            # Without eligible leader replicas the last in-sync one stays listed; with them, the first replica of a
+            # reassignment that was reverted.
+            stays = len(one.isr) == 1 and one.leader < 0
             assert not gone or stays, (name, one)
 
     @invariant()

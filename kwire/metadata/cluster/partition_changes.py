@@ -170,6 +170,7 @@ class _Builder:
         if self._elr_enabled:
             self._find_eligible(min_isr, unclean)
         self._elect()
+        self._complete_reassignment()  # an eligible replica that is elected may be the only one that stays
         self._bump_epoch_for_lost_replica()
         self._set_in_sync()
         self._remember_last_leader()
