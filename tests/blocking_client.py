@@ -7,7 +7,7 @@ from kwire.wire import codec
 
 class BlockingClient:
     def __init__(self, port, client_id="client"):
-        self.socket = socket.create_connection(("localhost", port), timeout=60)
+        self.socket = socket.create_connection(("localhost", port), timeout=150)
         self.client_id = client_id
 
     def __enter__(self):

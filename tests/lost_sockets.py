@@ -13,7 +13,7 @@ import threading
 from kafka.net.inet import KafkaNetSocket
 from kafka.net.transport import KafkaSSLTransport
 
-_END_S = 60
+_END_S = 150
 _reported = set()
 
 

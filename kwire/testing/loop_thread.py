@@ -17,7 +17,7 @@ from kwire.testing.start_errors import start_error
 
 T = TypeVar("T")
 
-_STOP_S = 30.0
+_STOP_S = 120.0
 
 
 class LoopThread:

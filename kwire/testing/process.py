@@ -26,7 +26,7 @@ from kwire.testing.arguments import Config, Topics, appears_as, broker_texts, ch
 from kwire.testing.http.remote import RemoteKafka
 from kwire.testing.start_errors import BrokerStartError
 
-_START_S: Final = 60.0
+_START_S: Final = 120.0
 _STOP_S: Final = 30.0
 
 

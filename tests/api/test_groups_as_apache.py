@@ -57,7 +57,7 @@ class Connection:
         await self._requests.send((version, request))
 
     async def receive(self):
-        with trio.fail_after(60):
+        with trio.fail_after(150):
             return await self._answered.receive()
 
     async def close(self):

@@ -143,7 +143,7 @@ async def test_refused_changes_are_absent_after_a_kill(home):
 
 async def test_a_sync_that_fails_stops_the_broker(home):
     stopped = pytest.RaisesExc(StorageFailure, match="the metadata log could not be brought to the disk")
-    with trio.fail_after(60), pytest.RaisesGroup(stopped, flatten_subgroups=True):
+    with trio.fail_after(150), pytest.RaisesGroup(stopped, flatten_subgroups=True):
         async with home.start() as broker:
             client = Peer(broker)
             home.refused = ("sync",)

@@ -323,7 +323,7 @@ async def test_a_marker_that_cannot_be_synced_is_a_storage_failure_of_its_partit
             OSError(errno.EIO, os.strerror(errno.EIO)) if operation == "sync" and path.startswith("data/t-0") else None
         )
         assert await producer.commit() is Code.NONE
-        with trio.fail_after(60):
+        with trio.fail_after(150):
             while not reported:
                 await trio.testing.wait_all_tasks_blocked(0.001)
         assert reported[0].path.startswith("data/t-0/")
@@ -381,7 +381,7 @@ async def test_a_transaction_over_many_partitions_lets_other_tasks_run(client):
         assert not (await producer.send("t", b"x", partition=partition)).error_code
     assert await producer.commit() is Code.NONE
     assert await state(client, "tx") == "PrepareCommit"
-    with trio.fail_after(60):
+    with trio.fail_after(150):
         while await state(client, "tx") != "CompleteCommit":
             await trio.testing.wait_all_tasks_blocked()
     for partition in (0, 200, 449):
@@ -398,12 +398,12 @@ async def test_with_every_batch_flushed_the_end_waits_for_the_disk(start_broker,
                 await producer.write("t", b"%d %d" % (speaks, commit))
                 await producer.offsets("g", "t", 7)
                 assert await producer.end(commit=commit) is Code.NONE
-                with trio.fail_after(60):
+                with trio.fail_after(150):
                     while not (await state(client, f"tx{speaks}")).startswith("Complete"):
                         await trio.testing.wait_all_tasks_blocked(0.001)
         assert await seen(client, "t") == [b"2 1", b"0 1"]
         logs = [partition.log for partition in broker.partitions if partition.opened is not None]
-        with trio.fail_after(60):
+        with trio.fail_after(150):
             while any(log.recovery_point < log.end_offset for log in logs):
                 await trio.testing.wait_all_tasks_blocked(0.001)
 

@@ -294,7 +294,7 @@ def disk(files):
 
     def fault(operation, path):
         if operation == "sync" and OFFSETS_TOPIC in path:
-            ready.wait(60)
+            ready.wait(150)
 
     files.fault = fault
     yield ready

@@ -68,12 +68,12 @@ class Compose:
 
     def run(self, line):
         return subprocess.run(
-            line, shell=True, env=self.environment, capture_output=True, text=True, timeout=60, check=True
+            line, shell=True, env=self.environment, capture_output=True, text=True, timeout=150, check=True
         ).stdout
 
 
 def in_sync(compose, command):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline:
         described = compose.run(command)
         replicas = re.search(r"Isr: ([\d,]+)", described)[1]

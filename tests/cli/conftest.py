@@ -44,7 +44,7 @@ def bootstrap(tmp_path_factory):
         assert ready[:1] == ["ready"], (data / "log").read_text()
         yield ready[1].removeprefix("PLAINTEXT://")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
     finally:
         process.kill()
         process.stdout.close()

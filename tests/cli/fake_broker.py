@@ -46,7 +46,7 @@ class FakeBroker:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(150)
 
     def _accept(self):
         while True:

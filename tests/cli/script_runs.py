@@ -23,11 +23,11 @@ def process(bootstrap, name, *argv, **how):
 
 
 def consume(script, topic, *argv):
-    return script("kafka-console-consumer", "--topic", topic, "--timeout-ms", "60000", *argv)
+    return script("kafka-console-consumer", "--topic", topic, "--timeout-ms", "150000", *argv)
 
 
 def until_stable(script, group):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while "Stable" not in script("kafka-consumer-groups", "--describe", "--group", group, "--state").out:
         assert time.monotonic() < deadline, f"group {group} did not become stable"
         time.sleep(0.05)  # another process is starting

@@ -24,7 +24,7 @@ def compose(tmp_path):
         yield running
         for process in reversed(processes):  # brokers first: each hands its leaderships over
             process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=60)
+            output, _ = process.communicate(timeout=150)
             assert process.returncode == 0, output
 
 

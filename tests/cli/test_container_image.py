@@ -42,7 +42,7 @@ def entrypoint(image, **variables):
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, log.read_text()
+        assert process.wait(150) == 0, log.read_text()
     finally:
         process.kill()
         process.stdout.close()

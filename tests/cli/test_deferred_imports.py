@@ -45,14 +45,14 @@ def test_an_import_from_a_deferred_module_loads_it(loads):
 def test_threads_that_use_a_module_at_once_see_it_whole(loads, tmp_path):
     begun, may_end = threading.Event(), threading.Event()
     (tmp_path / f"{MODULE}.py").write_text(
-        f"import sys\nbegun, may_end = sys.{MODULE}_ran\nbegun.set()\nmay_end.wait(60)\nx = 5\n"
+        f"import sys\nbegun, may_end = sys.{MODULE}_ran\nbegun.set()\nmay_end.wait(150)\nx = 5\n"
     )
     loads[:] = [begun, may_end]
     module = importlib.import_module(MODULE)
     seen = []
     threads = [threading.Thread(target=lambda: seen.append(module.x)) for _ in range(2)]
     threads[0].start()
-    assert begun.wait(60)
+    assert begun.wait(150)
     threads[1].start()
     may_end.set()
     for thread in threads:

@@ -38,7 +38,7 @@ def shell(kafka):
     }
 
     def run(line):
-        return subprocess.run(line, shell=True, capture_output=True, env=environment, timeout=60, check=False)
+        return subprocess.run(line, shell=True, capture_output=True, env=environment, timeout=150, check=False)
 
     return run
 
@@ -284,7 +284,7 @@ def test_a_topic_that_does_not_exist_is_waited_for_and_read_from_its_start(kafka
         kwire("produce", "messages", "first")
 
         assert process.stdout.readline() == "first\n"
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -293,7 +293,7 @@ def test_a_signal_ends_it_quietly_and_the_group_is_left(kafka, kwire, number):
     with consuming(kafka, "messages", "--group", "readers", "--from-beginning") as process:
         assert process.stdout.readline() == "a\n"
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=150)
 
     assert (process.returncode, out, err) == (0, "", "")
     (group,) = json.loads(kwire("groups", "describe", "readers", "--json").stdout)

@@ -67,7 +67,7 @@ class Sending:
     def __init__(self, broker, **config):
         self.broker = broker
         self.lost = []
-        self.cluster = Cluster([parse_address(broker.address)], timeout_s=60)
+        self.cluster = Cluster([parse_address(broker.address)], timeout_s=150)
         self.producer = Producer(self.cluster, ProducerConfig(**config), lambda *lost: self.lost.append(lost))
 
     def __enter__(self):

@@ -101,12 +101,12 @@ def test_it_passes_requests_on_until_a_signal():
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             address = re.fullmatch(r"ready PLAINTEXT://(\S+)\n", process.stdout.readline())[1]
-            connection = Connection(parse_address(address, None), timeout_s=60)
+            connection = Connection(parse_address(address, None), timeout_s=150)
             (broker,) = connection.call(MetadataRequest(topics=None), MetadataResponse, version=12).brokers
             assert f"{broker.host}:{broker.port}" == address
             connection.close()
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(150) == 0
         finally:
             process.kill()
             process.communicate()

@@ -17,7 +17,7 @@ def run(*arguments, **options):
         capture_output=True,
         text=True,
         env=ENVIRONMENT,
-        timeout=60,
+        timeout=150,
         check=False,
         **options,
     )
@@ -91,7 +91,7 @@ def test_signals_are_passed_on(number):
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
         assert process.stdout.readline() == "got\n"
-        assert process.wait(60) == 3
+        assert process.wait(150) == 3
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the sender of a signal is known on Linux only")

@@ -20,9 +20,9 @@ def broker():
         from kafka import KafkaProducer
 
         with KafkaProducer(bootstrap_servers=running.bootstrap_servers) as producer:
-            producer.send("orders", framed(1, b"\x0a"), key=b"k").get(60)
-            producer.send("orders", framed(9, b"\x0a")).get(60)
-            producer.send("orders", b"text").get(60)
+            producer.send("orders", framed(1, b"\x0a"), key=b"k").get(150)
+            producer.send("orders", framed(9, b"\x0a")).get(150)
+            producer.send("orders", b"text").get(150)
         yield running
 
 

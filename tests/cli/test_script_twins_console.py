@@ -90,7 +90,7 @@ def test_topics_are_read_by_expression_under_both_names(script, topic, produce):
     for name in ("--include", "--whitelist"):
         read = script(
             "kafka-console-consumer", name, f"{topic}|none", "--from-beginning", "--max-messages", "1",
-            "--timeout-ms", "60000",
+            "--timeout-ms", "150000",
         )  # fmt: skip
         assert read.out == "a\n"
 
@@ -174,12 +174,12 @@ def test_only_new_records_are_read_without_from_beginning(bootstrap, topic, prod
     produce(topic, "old\n")
     reader = process(bootstrap, "kafka-console-consumer", "--topic", topic)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while not select.select([reader.stdout], [], [], 0.1)[0]:
             assert time.monotonic() < deadline, "the consumer printed nothing"
             produce(topic, "new\n")
         reader.send_signal(signal.SIGINT)
-        out, err = reader.communicate(timeout=60)
+        out, err = reader.communicate(timeout=150)
     finally:
         reader.kill()
         reader.wait()
@@ -196,7 +196,7 @@ def test_a_stopped_consumer_leaves_its_group_and_prints_its_count(bootstrap, scr
     try:
         assert [reader.stdout.readline(), reader.stdout.readline()] == ["a\n", "b\n"]
         reader.send_signal(number)
-        _, err = reader.communicate(timeout=60)
+        _, err = reader.communicate(timeout=150)
     finally:
         reader.kill()
         reader.wait()
@@ -213,7 +213,7 @@ def test_a_reader_of_the_output_may_leave(bootstrap, topic, produce):
         reader.stdout.close()
         produce(topic, "b\n" * 100_000)
         err = reader.stderr.read()
-        assert reader.wait(60) != 0
+        assert reader.wait(150) != 0
     finally:
         reader.kill()
         reader.stderr.close()

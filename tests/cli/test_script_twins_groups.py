@@ -50,7 +50,7 @@ def test_members_are_described(bootstrap, script, topic):
         )  # fmt: skip
     finally:
         reader.terminate()
-        reader.communicate(timeout=60)
+        reader.communicate(timeout=150)
     assert re.search(rf"membered\s+one-\S+\s+one\s+/127\.0\.0\.1\s+me\s+1\s+-\s+{topic}:0\s+-\s+-", members.out)
     assert re.search(rf"membered\s+{topic}\s+0\s+.*one-\S+\s+/127\.0\.0\.1\s+me", live.out)
     assert "could not be deleted due to: org.apache.kafka.common.errors.GroupNotEmptyException" in refused.out
@@ -166,5 +166,5 @@ def test_an_expression_is_validated_without_a_broker(script):
 def test_bytes_that_are_not_utf_8_become_replacement_characters(bootstrap, script, topic):
     sender = process(bootstrap, "kafka-console-producer", "--topic", topic, stdin=subprocess.PIPE)
     sender.stdin.buffer.write(b"a\xff\xfeb\xe2\x82\n")
-    assert sender.communicate(timeout=60) == ("", "")
+    assert sender.communicate(timeout=150) == ("", "")
     assert consume(script, topic, "--from-beginning", "--max-messages", "1").out == "a\ufffd\ufffdb\ufffd\n"

@@ -59,7 +59,7 @@ def test_replicas_are_compared_until_the_script_is_stopped(bootstrap, script, to
         assert running.stdout.readline().endswith(": verification process is started\n")
         assert f"max lag is 0 for partition {topic}-0 at offset 2 among 1 partitions" in running.stdout.readline()
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=60)
+        running.communicate(timeout=150)
     finally:
         running.kill()
         running.wait()

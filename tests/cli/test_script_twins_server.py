@@ -80,7 +80,7 @@ def test_a_server_starts_on_a_formatted_directory(script, properties):
             topics = script("kafka-topics", "--bootstrap-server", address, "--describe", alone=True).out
         finally:
             server.terminate()
-            server.communicate(timeout=60)
+            server.communicate(timeout=150)
     assert cluster == Ended(0, "Cluster ID: my-cluster\n", "")
     assert re.search(r"metadata.version .*FinalizedVersionLevel: 4.1-IV1 ", features)
     assert re.search(r"transaction.version .*FinalizedVersionLevel: 1 ", features)

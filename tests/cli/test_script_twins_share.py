@@ -16,7 +16,7 @@ def group(topic, script):
 
 
 def read(script, topic, group, *argv):
-    wanted = ("--topic", topic, "--group", group, "--timeout-ms", "60000", *argv)
+    wanted = ("--topic", topic, "--group", group, "--timeout-ms", "150000", *argv)
     return script("kafka-console-share-consumer", *wanted)
 
 

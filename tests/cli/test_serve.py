@@ -57,14 +57,14 @@ def first_line(process) -> str:
 
 def stop(process, number=signal.SIGTERM) -> tuple[int, str, str]:
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=150)
     return process.returncode, out, err
 
 
 def refused(*arguments: str) -> str:
     """What is said by a broker that cannot start."""
     command = [sys.executable, "-m", "kwire", "serve", "--log-level", "error", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=150, check=False)
     assert ended.returncode != 0
     assert ended.stdout == ""
     return ended.stderr
@@ -286,7 +286,7 @@ announce.report_to_programs = report
 main(["serve", "--port", "0", "--memory", "--topic", "a"], standalone_mode=False)
 """
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, timeout=150, check=True
     )
 
     modules = set(ended.stdout.split())
@@ -374,7 +374,7 @@ lifecycle.run = lambda *_, **__: print(*sorted(sys.modules))
 main(["serve", "--data", "unused"], standalone_mode=False)
 """
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, timeout=150, check=True
     )
     modules = set(ended.stdout.split())
 
@@ -389,7 +389,7 @@ def test_a_console_is_announced_and_served():
     with serving("--memory", "--port", "0", "--control", "0", "--console", "--log-level", "warning") as process:
         lines = dict(process.stdout.readline().split() for _ in range(3))
         assert lines["console"] == lines["control"] + "/console/"
-        with urllib.request.urlopen(lines["console"], timeout=60) as page:
+        with urllib.request.urlopen(lines["console"], timeout=150) as page:
             assert b"<title>kwire console</title>" in page.read()
         assert stop(process)[0] == 0
 
@@ -412,7 +412,7 @@ def test_a_temporary_directory_goes_with_the_program_that_started_the_broker(tmp
         first_line(process)
         assert (tmp_path / "data" / "meta.properties").exists()
         process.stdin.close()
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
     assert not (tmp_path / "data").exists()
 
 
@@ -423,4 +423,4 @@ def test_a_broker_stops_when_its_standard_input_ends():
         process.stdin.flush()
         assert process.poll() is None
         process.stdin.close()
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0

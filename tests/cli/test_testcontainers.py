@@ -314,14 +314,14 @@ def wait_for(container, log, pattern):
 def exchange_a_message(port):
     address = f"localhost:{port}"
     producer = KafkaProducer(bootstrap_servers=address)
-    producer.send("messages", b"hello").get(60)
+    producer.send("messages", b"hello").get(150)
     producer.close()
     consumer = KafkaConsumer(
         "messages",
         bootstrap_servers=address,
         group_id="readers",
         auto_offset_reset="earliest",
-        consumer_timeout_ms=30_000,
+        consumer_timeout_ms=150_000,
     )
     assert next(consumer).value == b"hello"
     consumer.close()

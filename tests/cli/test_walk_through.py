@@ -29,7 +29,7 @@ class Container:
 
     def run(self, line, fed=None):
         ended = subprocess.run(
-            line, shell=True, env=self.environment, input=fed, capture_output=True, text=True, timeout=60, check=False
+            line, shell=True, env=self.environment, input=fed, capture_output=True, text=True, timeout=150, check=False
         )
         assert "Traceback" not in ended.stderr, ended.stderr
         return ended
@@ -49,7 +49,7 @@ class Container:
                 yield process
             finally:
                 process.send_signal(signal.SIGINT)
-                process.communicate(timeout=60)
+                process.communicate(timeout=150)
 
 
 def compose_environment():
@@ -83,7 +83,7 @@ def container(tmp_path):
                 }
             )
             broker.send_signal(signal.SIGTERM)
-            assert broker.wait(60) == 0
+            assert broker.wait(150) == 0
         finally:
             broker.kill()
 

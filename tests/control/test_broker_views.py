@@ -77,7 +77,7 @@ def test_connections_have_a_client_id_and_counts_until_they_close(control):
     from kwire.wire import codec
     from kwire.wire import messages as m
 
-    with socket.create_connection(("localhost", control.server.bindings[0].port), timeout=60) as client:
+    with socket.create_connection(("localhost", control.server.bindings[0].port), timeout=150) as client:
         for number in (1, 2):
             client.sendall(codec.encode_request(12, 4, number, "<b>client</b>", m.HeartbeatRequest(group_id="g")))
             client.recv(100)
@@ -198,7 +198,7 @@ class Stream:
     """A live tail over HTTP, as a client that has been listening since before the next write."""
 
     def __init__(self, control, path):
-        self.connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=60)
+        self.connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=150)
         self.connection.request("GET", path)
         self.answer = self.connection.getresponse()
         assert self.answer.status == 200

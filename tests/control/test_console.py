@@ -19,7 +19,7 @@ def shared():
 
 
 def get(control, path, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=150)
     try:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()

@@ -83,7 +83,7 @@ def test_a_search_in_decoded_texts_stops_and_says_where_it_goes_on(control, monk
 
 
 def test_the_live_tail_has_decoded_records(control):
-    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=150)
     try:
         connection.request("GET", "/v1/topics/orders/records/stream")
         answer = connection.getresponse()

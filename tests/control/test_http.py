@@ -57,7 +57,7 @@ class Running:
         self.loop.stop()
 
     def ask(self, method, path, body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=150)
         content = None if body is None else json.dumps(body)
         try:
             connection.request(method, path, content, {"Content-Type": "application/json", **headers})
@@ -115,7 +115,7 @@ def test_a_held_request_is_released(control):
     asker.start()
     assert control.ask("POST", "/v1/faults/held/wait")[0] == 200
     assert control.ask("POST", "/v1/faults/held/release")[1]["released"]
-    asker.join(60)
+    asker.join(150)
     assert not asker.is_alive()
 
 
@@ -163,7 +163,7 @@ def test_a_group_is_found_by_its_name_in_a_path(control, name):
 
 
 def test_requests_are_streamed_as_they_are_answered(control):
-    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=150)
     connection.request("GET", "/v1/requests/stream?group=streamed")
     answer = connection.getresponse()
     assert answer.readline() == b": requests from now on\n"

@@ -34,7 +34,7 @@ def control(shared):
 
 def scrape(control):
     """All samples, as a mapping of name and labels to the value."""
-    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=150)
     connection.request("GET", "/metrics")
     answer = connection.getresponse()
     text = answer.read().decode()
@@ -48,7 +48,7 @@ def scrape(control):
 
 
 def call(control, version, request):
-    with socket.create_connection(("localhost", control.server.bindings[0].port), timeout=60) as client:
+    with socket.create_connection(("localhost", control.server.bindings[0].port), timeout=150) as client:
         client.sendall(codec.encode_request(request.KEY, version, 7, "client", request))
         size = int.from_bytes(client.recv(4), "big")
         frame = b""

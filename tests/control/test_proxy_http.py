@@ -52,7 +52,7 @@ class Running:
 
     def heartbeat(self):
         """Send a request through the proxy; returns its error code."""
-        with Connection(self.proxy.nodes[self.upstream], timeout_s=60) as connection:
+        with Connection(self.proxy.nodes[self.upstream], timeout_s=150) as connection:
             return connection.call(HeartbeatRequest(group_id="g"), HeartbeatResponse, version=4).error_code
 
 
@@ -85,13 +85,13 @@ def test_ctl_moves_the_clock_of_rules(running):
 def test_ctl_shows_nodes_and_connections(running):
     (node,) = run(running, "nodes")[1]
     assert node == {"node": str(running.upstream), "listener": str(running.proxy.nodes[running.upstream])}
-    with Connection(running.proxy.nodes[running.upstream], timeout_s=60):
+    with Connection(running.proxy.nodes[running.upstream], timeout_s=150):
         assert {each["node"] for each in run(running, "connections")[1]} == {str(running.upstream)}
 
 
 def test_metrics_count_requests_and_connections(running):
     running.heartbeat()
-    with Connection(running.proxy.nodes[running.upstream], timeout_s=60) as connection:
+    with Connection(running.proxy.nodes[running.upstream], timeout_s=150) as connection:
         connection.call(HeartbeatRequest(group_id="g"), HeartbeatResponse, version=4)
         text = CliRunner().invoke(ctl, ["--url", running.url, "metrics"]).stdout
     values = {

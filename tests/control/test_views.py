@@ -122,7 +122,7 @@ def test_transactions_and_producers_are_shown(kafka):
 def test_connections_are_shown(kafka):
     import socket
 
-    with socket.create_connection(("localhost", kafka.port), timeout=60) as client:
+    with socket.create_connection(("localhost", kafka.port), timeout=150) as client:
         while not kafka.connections():
             pass
         (shown,) = kafka.connections()

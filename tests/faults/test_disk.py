@@ -64,7 +64,7 @@ def test_a_slow_fsync_ends_when_its_rule_is_removed(kafka):
     assert kafka.offsets("flushed") == [(0, 0)]
     send(kafka)
     fault.remove()
-    sender.join(60)
+    sender.join(150)
     assert kafka.offsets("flushed") == [(0, 1)]
 
 

@@ -23,7 +23,7 @@ class Client:
     """One connection; ``call`` sends a request and returns the decoded response."""
 
     def __init__(self, kafka, client_id="client"):
-        self.socket = socket.create_connection(("localhost", kafka.port), timeout=60)
+        self.socket = socket.create_connection(("localhost", kafka.port), timeout=150)
         self.client_id = client_id
         self.sent = 0
 
@@ -345,7 +345,7 @@ def test_a_throttle_time_is_answered_and_mutes_the_connection(kafka, client):
         client.socket.settimeout(0.1)
         with pytest.raises(TimeoutError):
             client.socket.recv(1)
-        client.socket.settimeout(60)
+        client.socket.settimeout(150)
         kafka.advance(60_000)
         client.receive()
 

@@ -81,7 +81,7 @@ def test_a_process_that_ended_between_two_calls_is_replaced(start):
     decoder = start(behaviour="""print('{"text": "a"}', flush=True); sys.exit(0)""")
     for _ in range(2):
         assert decoder.decode(contents(b"a")) == [{"text": "a"}]
-        decoder._worker._process.wait(60)
+        decoder._worker._process.wait(150)
 
 
 def test_a_process_that_does_not_start_is_named(start):

@@ -71,7 +71,7 @@ async def test_an_answer_that_does_not_end_is_given_up(fake):
         handler.send_response(200)
         handler.end_headers()
         handler.wfile.write(b"{")
-        given_up.wait(60)
+        given_up.wait(150)
 
     with served(fake, respond) as url:
         assert "did not answer within 0.2 s" in await sentence(url, answer_s=0.2)

@@ -43,7 +43,7 @@ async def test_any_handler_may_raise(start_broker, nursery, capsys):
             handler, waits = api.handler, api.waits
             api._handler, api.waits = fail, False
             client = connect()
-            with trio.fail_after(60):
+            with trio.fail_after(150):
                 client.transport.feed(client.request(key, api.served[1]))
                 answer = await client.response()
                 if answer is not None:

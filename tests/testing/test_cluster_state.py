@@ -16,7 +16,7 @@ from kwire.testing.clusters.nodes import CONTROLLER_ID, ClusterError
 from kwire.testing.clusters.requests import ask
 from kwire.wire.messages import MetadataRequest
 
-FAR_S = 60.0
+FAR_S = 150.0
 
 
 @pytest.fixture(scope="module")

@@ -25,16 +25,16 @@ def test_clients_connect_over_tls():
             "ssl_context": kafka.ssl_context,
         }
         producer = KafkaProducer(**how)
-        producer.send("orders", b"x" * 100_000).get(60)
+        producer.send("orders", b"x" * 100_000).get(150)
         producer.close()
-        consumer = KafkaConsumer("orders", auto_offset_reset="earliest", consumer_timeout_ms=60_000, **how)
+        consumer = KafkaConsumer("orders", auto_offset_reset="earliest", consumer_timeout_ms=150_000, **how)
         assert len(next(consumer).value) == 100_000
         consumer.close()
 
 
 def test_a_fault_resets_a_connection_with_tls():
     with KafkaBroker(tls=True) as kafka, kafka.faults.add(api="ApiVersions", reset=True):
-        plain = socket.create_connection(("localhost", kafka.port), timeout=60)
+        plain = socket.create_connection(("localhost", kafka.port), timeout=150)
         with kafka.ssl_context.wrap_socket(plain, server_hostname="localhost") as client:
             client.sendall(codec.encode_request(18, 0, 1, "client", ApiVersionsRequest()))
             # OpenSSL takes a reset for an end without close_notify; the socket has what came.
@@ -54,7 +54,7 @@ def test_users_log_in_over_tls():
             sasl_plain_username="alice",
             sasl_plain_password="secret",
         )
-        producer.send("orders", b"x").get(60)
+        producer.send("orders", b"x").get(150)
         producer.close()
 
 

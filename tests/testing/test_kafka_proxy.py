@@ -40,7 +40,7 @@ def front(broker):
 
 
 def connect(address):
-    return Connection(parse_address(address, None), timeout_s=60)
+    return Connection(parse_address(address, None), timeout_s=150)
 
 
 def test_clients_stay_with_the_proxy(broker, front):
@@ -124,7 +124,7 @@ def test_clients_may_connect_with_tls_and_stay_with_the_proxy(over_tls):
     security = Security(tls=over_tls.ssl_context)
     with (
         over_tls.faults.add(api="Heartbeat", principal="User:CN=client", error="REBALANCE_IN_PROGRESS") as fault,
-        Connection(parse_address(over_tls.bootstrap_servers, None), security=security, timeout_s=60) as connection,
+        Connection(parse_address(over_tls.bootstrap_servers, None), security=security, timeout_s=150) as connection,
     ):
         (node,) = connection.call(MetadataRequest(topics=[]), MetadataResponse, version=12).brokers
         assert f"{node.host}:{node.port}" == over_tls.bootstrap_servers
@@ -162,7 +162,7 @@ def test_clients_log_in_through_tls_on_both_sides():
         login = SaslLogin("SCRAM-SHA-512", "alice", "secret", by_token=False)
         security = Security(tls=front.ssl_context, mechanism=lambda: begin_exchange(login, "nonce-nonce"))
         address = parse_address(front.bootstrap_servers, None)
-        with Connection(address, security=security, timeout_s=60) as connection:
+        with Connection(address, security=security, timeout_s=150) as connection:
             (node,) = connection.call(MetadataRequest(topics=[]), MetadataResponse, version=12).brokers
             assert f"{node.host}:{node.port}" == front.bootstrap_servers
 

@@ -82,7 +82,7 @@ def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
             names = [Path(f"/proc/{node.pid}/comm").read_text().strip() for node in state.nodes]
             assert names == [f"controller-{CONTROLLER_ID}", "broker-1"]
         assert "ready" in (folder / "broker-1" / "log").read_text()
-        second = subprocess.run([*command, *at], capture_output=True, text=True, check=False, timeout=60)
+        second = subprocess.run([*command, *at], capture_output=True, text=True, check=False, timeout=150)
         assert (second.returncode, second.stdout) == (1, "")
         assert second.stderr == (
             f"Error: the cluster in {folder} runs already, by process {process.pid}: kwire cluster status --data"
@@ -117,7 +117,7 @@ def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
         assert [state.state(node) for node in LocalCluster.open(folder).nodes] == ["running"] * 2
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
         seen = process.stderr.read().splitlines()
         assert seen[:2] == ["broker 1 was killed by another command", "broker 1 was started by another command"]
         assert seen[2] == "broker 1 was stopped by another command"
@@ -138,7 +138,7 @@ def test_the_command_says_why_its_nodes_went_away_and_ends(tmp_path):
         os.kill(LocalCluster.open(tmp_path / "cluster").node(1).pid, signal.SIGKILL)
         first = process.stderr.readline()
         stopped = subprocess.run([*command, "stop", *at], capture_output=True, text=True, check=True)
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
         seen = process.stderr.read().splitlines()
     if sys.platform == "linux":  # the nodes are children of the command
         assert first == "broker 1 was ended by the signal SIGKILL, not by a kwire cluster command\n"
@@ -155,7 +155,7 @@ def test_a_node_that_ends_at_its_start_ends_the_command_with_its_log(tmp_path):
     folder = tmp_path / "cluster"
     LocalCluster.create(folder, brokers=1, settings={"num.partitions": "none"})
     command = [sys.executable, "-m", "kwire", "cluster", "--data", str(folder)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     assert ended.returncode == 1
     assert re.search(r"controller 100 does not start; its log ends:(.|\n)*num.partitions", ended.stderr)
     assert ended.stdout == ""
@@ -210,5 +210,5 @@ def test_ports_of_nodes_are_below_those_that_the_system_gives_by_itself():
 @pytest.mark.parametrize(("options", "named"), [(("--data", "other"), "--data DIR"), (("--port", "9192"), "--port")])
 def test_an_option_before_a_subcommand_is_refused(options, named):
     command = [sys.executable, "-m", "kwire", "cluster", *options, "status"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
     assert (ended.returncode, named in ended.stderr) == (2, True)

@@ -81,7 +81,7 @@ def epoch_of(recorded, version):
 def test_a_version_beyond_the_release_closes_the_connection(release):
     highest = release.persona.apis[METADATA][1]
     assert exchange(release, METADATA, highest + 1, b"\0" * 40, b"\0") == b""
-    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=60) as connection:
+    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=150) as connection:
         answer = connection.call(m.MetadataRequest(topics=None), m.MetadataResponse, version=highest)
         assert [each.name for each in answer.topics] == ["orders"]
 
@@ -115,7 +115,7 @@ def test_features_beyond_the_release_are_refused(release):
     update = m.UpdateFeaturesRequest.FeatureUpdateKey(
         feature="metadata.version", max_version_level=highest + 1, upgrade_type=1
     )
-    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=60) as connection:
+    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=150) as connection:
         answer = connection.call(m.UpdateFeaturesRequest(feature_updates=[update]), m.UpdateFeaturesResponse)
     codes = {answer.error_code, *(each.error_code for each in answer.results)}
     assert Code.INVALID_UPDATE_VERSION in codes
@@ -124,7 +124,7 @@ def test_features_beyond_the_release_are_refused(release):
 def test_records_and_offsets_pass_at_the_highest_versions(release):
     release.seed({"topics": {"orders": {"records": [{"value": "one"}]}}})
     assert [each["value"] for each in release.records("orders")][-1] == "one"
-    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=60) as connection:
+    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=150) as connection:
         coordinator = connection.call(
             m.FindCoordinatorRequest(key="g", coordinator_keys=[]),
             m.FindCoordinatorResponse,
@@ -161,7 +161,7 @@ def test_a_broker_of_a_cluster_appears_as_itself():
 
 @pytest.mark.kafka(persona="2.8", topics=["orders"])
 def test_the_mark_takes_a_persona(kafka):
-    with Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=60) as connection:
+    with Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=150) as connection:
         assert connection.api_versions[METADATA] == persona("2.8").apis[METADATA]
 
 
@@ -255,4 +255,4 @@ def test_the_interval_of_task_offsets_is_answered_since_4_4(name, interval_ms):
 
 
 def connect(kafka):
-    return Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=60)
+    return Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=150)

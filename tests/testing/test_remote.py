@@ -61,7 +61,7 @@ def test_rules_and_requests_are_those_of_the_broker(kafka):
     import socket
 
     with kafka.faults.add(name="lost", api="ApiVersions", drop=True) as fault:
-        with socket.create_connection(("localhost", kafka.port), timeout=60) as client:
+        with socket.create_connection(("localhost", kafka.port), timeout=150) as client:
             client.sendall(bytes.fromhex("0000000a001200000000" + "0001ffff"))
             fault.wait_fired()
         assert (fault.matched, fault.fired) == (1, 1)
@@ -128,7 +128,7 @@ def test_a_broker_ends_with_the_process_that_started_it_and_was_killed(tmp_path)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
         port = int(program.stdout.readline())
-        with socket.create_connection(("localhost", port), timeout=60) as client:
+        with socket.create_connection(("localhost", port), timeout=150) as client:
             program.kill()
             assert client.recv(1) == b""  # the broker has closed it
     assert program.returncode < 0

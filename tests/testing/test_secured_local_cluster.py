@@ -50,7 +50,7 @@ def test_a_record_of_a_user_is_copied_by_the_other_broker(cluster):
     admin.close()
     # With acks=all the answer waits for the follower, which fetches over TLS with its certificate.
     producer = KafkaProducer(acks="all", **settings_of(cluster))
-    assert producer.send("t", b"one").get(60).offset == 0
+    assert producer.send("t", b"one").get(150).offset == 0
     producer.close()
 
 
@@ -101,7 +101,7 @@ def test_the_first_start_of_the_command_makes_a_user(tmp_path):
             assert LocalCluster.open(tmp_path).store_users({}) == []  # as the next start does
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(150) == 0
     assert f'password="{password[1]}"' in properties.read_text()
     for path in (properties, tmp_path / "certs" / "ca.key", tmp_path / "certs" / "broker-1.pem"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -57,12 +57,12 @@ def test_a_reset_empties_the_broker_and_makes_its_topics_again():
 
 def test_a_connection_ends_at_a_reset_and_the_next_is_accepted():
     with KafkaBroker() as kafka:
-        with socket.create_connection(("localhost", kafka.port), timeout=60) as before:
+        with socket.create_connection(("localhost", kafka.port), timeout=150) as before:
             while not len(kafka._server.connections):
                 pass
             kafka.reset()
             assert before.recv(1) == b""
-        with socket.create_connection(("localhost", kafka.port), timeout=60):
+        with socket.create_connection(("localhost", kafka.port), timeout=150):
             pass
 
 
@@ -105,7 +105,7 @@ def test_rules_and_the_request_log_continue_after_a_restored_snapshot():
         kafka.snapshot()
         fault = kafka.faults.add(api="ApiVersions", drop=True)
         kafka.restore()
-        with socket.create_connection(("localhost", kafka.port), timeout=60) as client:
+        with socket.create_connection(("localhost", kafka.port), timeout=150) as client:
             client.sendall(bytes.fromhex("0000000a 0012 0000 00000001 ffff".replace(" ", "")))
             fault.wait_fired()
         assert [each["faults"] for each in kafka.requests.last(api="ApiVersions")] == [[fault.name]]
@@ -286,7 +286,7 @@ def test_a_fetch_that_waits_ends_with_a_reset():
     request = m.FetchRequest(max_wait_ms=600_000, min_bytes=1, topics=[topic])
     with (
         KafkaBroker(topics=["orders"]) as kafka,
-        socket.create_connection(("localhost", kafka.port), timeout=60) as client,
+        socket.create_connection(("localhost", kafka.port), timeout=150) as client,
     ):
         kafka.requests.start()
         client.sendall(encode_request(request.KEY, 11, 1, "test", request))

@@ -42,7 +42,7 @@ from kwire.wire.partitioner import partition_of_key
 
 _BROKERS: Final = 3
 _CONTROL_PACKAGES: Final = ("hypercorn", "starlette", "prometheus_client")
-_READY_S: Final = 30.0
+_READY_S: Final = 120.0
 _POLL_S: Final = 0.02
 _CREATE_TOPICS_VERSION: Final = 5
 _METADATA_VERSION: Final = 12
