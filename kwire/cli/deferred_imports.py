@@ -1,9 +1,10 @@
 """Modules that libraries import for something a broker seldom does, loaded at their first use.
 
-Responsible for: which modules these are, and loading them. Must not depend on: kwire, libraries.
+Responsible for: which modules these are, and loading them (docs/decisions/deferred-imports.md has the measurements).
+Must not depend on: kwire, libraries.
 
-An import statement gives a module as always, but the code of the module runs when an attribute of it is first read. A
-start then needs 30 ms of CPU and 6 MB of memory less. ``importlib.util.LazyLoader`` is not enough: with it the second
+An import statement gives a module as always, but the code of the module runs when an attribute of it is first read.
+``importlib.util.LazyLoader`` is not enough: with it the second
 ``import`` statement of a module runs the code, and in Python 3.11 a thread can see a module that another one loads.
 """
 
