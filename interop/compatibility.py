@@ -26,6 +26,7 @@ PARTS = {
     "proxy": "kwire proxy between clients and the broker",
     "personas": "kwire as an older release, with tools and clients",
     "console": "The console, in Chromium",
+    "schemas": "Schema registries",
     "telemetry": "Metrics that clients push",
 }
 
