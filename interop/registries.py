@@ -1,7 +1,7 @@
 """Schema registries as processes: Apicurio, which Maven Central has, and Karapace, which keeps schemas in a broker.
 
 Karapace is in no package index: it is the program `karapace` on the PATH, or the command in KWIRE_KARAPACE, such as
-`/venv/bin/python -m karapace`. `pip install git+https://github.com/Aiven-Open/karapace` needs Python 3.12 and Go.
+`/venv/bin/python -m karapace`. `pip install git+https://github.com/Aiven-Open/karapace@5.0.3` needs Go.
 """
 
 import base64
