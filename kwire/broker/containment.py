@@ -113,6 +113,10 @@ class OnDemand:
         if self._is_wanted:
             self.wake()
 
+    def end(self) -> None:
+        """Start no task from now on: those that ran are cancelled."""
+        self._start = None
+
     def wake(self) -> None:
         """There is something to do."""
         self._is_wanted = True
