@@ -104,23 +104,25 @@ class OnDemand:
     def __init__(self, work: Task) -> None:
         self._work = work
         self._start: Callable[[Task], None] | None = None
+        self._nursery: trio.Nursery | None = None
         self._is_wanted = False
         self._is_running = False
 
-    def begin(self, start: Callable[[Task], None]) -> None:
-        """Start tasks from now on, also for what was wanted before; ``start`` runs one and repeats it if it raises."""
-        self._start = start
+    def begin(self, nursery: trio.Nursery, start: Callable[[Task], None]) -> None:
+        """Start tasks from now on until ``nursery`` is cancelled, also for what was wanted before.
+
+        ``start`` runs a task in ``nursery`` and repeats it if it raises.
+        """
+        self._nursery, self._start = nursery, start
         if self._is_wanted:
             self.wake()
 
-    def end(self) -> None:
-        """Start no task from now on: those that ran are cancelled."""
-        self._start = None
-
     def wake(self) -> None:
-        """There is something to do."""
+        """There is something to do. While the broker stops, its last changes start no task."""
         self._is_wanted = True
-        if self._start is not None and not self._is_running:
+        if self._start is None or self._nursery is None or self._nursery.cancel_scope.cancel_called:
+            return
+        if not self._is_running:
             self._is_running = True
             self._start(self._run)
 

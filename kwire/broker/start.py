@@ -128,7 +128,7 @@ async def open_broker(
                 if broker.cluster_controller is not None:
                     nursery.start_soon(watch, "controller", broker.cluster_controller.run)
                 run_moves = partial(nursery.start_soon, watch, "partition moves", run_contained, clock.sleep)
-                broker.moves.task.begin(run_moves)
+                broker.moves.task.begin(nursery, run_moves)
                 if static.broker["delegation.token.secret.key"] and metadata.member is None:
                     start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
                 begin_coordinators(nursery, watch, broker.groups, broker.transactions, broker.share_states)

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from kwire.coordinators.java_order import string_hash
@@ -116,8 +117,8 @@ class MetadataChange(NamedTuple):
     has other partitions or racks than before.
     """
 
-    topics_deleted: Mapping[str, Uuid] = field(default_factory=dict)
-    features: Mapping[str, int] = field(default_factory=dict)
+    topics_deleted: Mapping[str, Uuid] = MappingProxyType({})
+    features: Mapping[str, int] = MappingProxyType({})
     groups_configured: frozenset[str] = frozenset()
     topics_changed: bool = False
 

@@ -51,7 +51,7 @@ async def running(parts: LogParts, *tasks):
     async with trio.open_nursery() as nursery:
         for task in (parts.clock.run, *tasks):
             nursery.start_soon(task)
-        yield
+        yield nursery
         nursery.cancel_scope.cancel()
 
 
@@ -141,7 +141,8 @@ async def test_retention_renames_old_segments_and_their_files_go_after_the_delay
     append(partition, b"x", b"y")
     partition.log.roll(parts.clock.now_ms())
 
-    async with running(parts, parts.file_remover.run):
+    async with running(parts) as nursery:
+        parts.file_remover.task.begin(nursery, nursery.start_soon)
         housekeeping_of(parts).apply_retention(partition)
         assert partition.log.log_start_offset == 2
         assert any(path.endswith(".log.deleted") for path in parts.files.paths())

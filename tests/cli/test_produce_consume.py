@@ -140,7 +140,7 @@ def test_a_line_without_the_separator_is_named(shell):
 
 
 @pytest.mark.kafka(config={"auto.create.topics.enable": "false", "message.max.bytes": "1000"}, topics={"small": 1})
-def test_records_that_cannot_be_sent_are_reported(kwire, monkeypatch):
+def test_records_that_cannot_be_sent_are_reported(kwire, kafka, monkeypatch):
     from kwire.cli.records import produce
 
     monkeypatch.setattr(produce, "_MAX_BLOCK_MS", 0)
@@ -151,7 +151,7 @@ def test_records_that_cannot_be_sent_are_reported(kwire, monkeypatch):
     assert nowhere.exit_code == partition.exit_code == large.exit_code == 1
     assert nowhere.output == (
         "kwire: there is no topic nowhere, and the broker does not create topics automatically.\n"
-        "Create it: kwire topics create nowhere\n"
+        f"Create it: kwire topics create nowhere -b {kafka.bootstrap_servers}\n"
     )
     assert (
         "1 of 1 record could not be sent: there is no partition 3 of topic small, which has one partition, 0"

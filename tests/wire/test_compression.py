@@ -168,7 +168,7 @@ def test_lz4_writes_the_frame_that_the_java_client_writes():
 
 def test_the_library_is_not_loaded_before_a_batch_is_opened():
     program = (
-        "import sys; from kwire.wire import records, compression; assert 'cramjam' not in sys.modules; "
+        "import sys; from kwire.wire.batches import records, compression; assert 'cramjam' not in sys.modules; "
         "compression.decompress(0, b'x', limit_bytes=1); assert 'cramjam' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -101,7 +101,8 @@ class Housekeeping:
     def begin(self, nursery: trio.Nursery) -> None:
         """Run all background tasks in ``nursery``, each from the first time that it is due."""
         configs, clock, watch = self._configs, self._clock, self._watchdog.watch
-        self._file_remover.task.begin(partial(nursery.start_soon, watch, "file deletion", run_contained, clock.sleep))
+        delete_files = partial(nursery.start_soon, watch, "file deletion", run_contained, clock.sleep)
+        self._file_remover.task.begin(nursery, delete_files)
         for name, interval_ms, work in (
             ("retention", lambda: configs.broker["log.retention.check.interval.ms"], self._retain),
             ("checkpoints", self._checkpoint_interval_ms, self._flush_and_checkpoint),

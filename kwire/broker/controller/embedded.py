@@ -192,11 +192,8 @@ class EmbeddedController:
         """
         self._note_old_snapshot_later()
         async with trio.open_nursery() as nursery:
-            self.log.snapshot_task.begin(partial(start_contained, nursery, self._clock.sleep))
-            try:
-                await self.log.lost.wait()
-            finally:
-                self.log.snapshot_task.end()  # the record of a clean stop may make a snapshot due
+            self.log.snapshot_task.begin(nursery, partial(start_contained, nursery, self._clock.sleep))
+            await self.log.lost.wait()
             raise StorageFailure(self.log.path, f"{self.log.lost_because}: kwire stops")
 
     def close(self) -> None:
