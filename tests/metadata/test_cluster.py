@@ -185,6 +185,41 @@ def test_replicas_in_a_directory_that_fails_leave_the_in_sync_set():
     assert case.image.brokers[1].log_dirs == (directory(1, 1),)
 
 
+def case_with_a_failing_directory(monkeypatch):
+    """Broker 1 has the only replicas of two partitions in a directory that it reports as offline."""
+    monkeypatch.setattr(leadership, "METADATA_STEP_RECORDS", 1)
+    case = cluster_of(2, elr=False)
+    case.register(1, log_dirs=[directory(1, 1), directory(1, 2)])
+    case.beat(1)
+    case.create("t", [1], [1])
+    replicas = [ReplicaDirectory(case.partition("t").topic_id, index, directory(1, 2)) for index in (0, 1)]
+    case.apply(assign_directories(case.image, case.configs, case.image.brokers[1], replicas).records)
+    case.beat(1, offline_dirs=(directory(1, 2),), in_steps=True)
+    case.step()
+    return case
+
+
+def test_an_election_between_the_steps_of_a_failed_directory_does_not_last(monkeypatch):
+    case = case_with_a_failing_directory(monkeypatch)
+    assert [case.partition("t", index).leader for index in (0, 1)] == [-1, 1]
+    case.apply_steps(elect_preferred_in_steps(case.image, case.configs))
+    assert case.partition("t").leader == 1
+    while case.going_on:
+        case.step()
+    assert [case.partition("t", index).leader for index in (0, 1)] == [-1, -1]
+    assert case.image.brokers[1].log_dirs == (directory(1, 1),)
+
+
+def test_a_failed_directory_that_is_reported_twice_leaves_the_registration_once(monkeypatch):
+    case = case_with_a_failing_directory(monkeypatch)
+    case.beat(1, offline_dirs=(directory(1, 2),), in_steps=True)
+    before, records_of_leaving = case.offset, 1
+    while case.going_on:
+        case.step()
+    assert case.image.brokers[1].log_dirs == (directory(1, 1),)
+    assert case.offset - before == records_of_leaving + 1
+
+
 def test_sessions_end_some_time_after_the_last_heartbeat():
     case = cluster_of(1, 2)
     case.now_ms += 5000

@@ -78,13 +78,13 @@ class ChangeSteps:
     async def run(self) -> None:
         """Finish the changes that were begun, one after the other, until cancelled."""
         while True:
-            await self._added.wait()
-            self._added = trio.Event()
-            while self._waiting:
+            while self._waiting:  # also at first: those that were left when this was started again
                 change = self._waiting.popleft()
                 await self._finish(change)
                 if change.goes_on():
                     change.done()
+            await self._added.wait()
+            self._added = trio.Event()
 
     async def _finish(self, change: _Change) -> None:
         steps = change.steps

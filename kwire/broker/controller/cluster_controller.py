@@ -240,7 +240,7 @@ class ClusterController:
                 await trio.sleep(_HAND_OVER_POLL_S)
 
     def lose_own_directory(self, directory: Uuid) -> None:
-        """Record that a log directory of the broker in this process failed. Raises StorageFailure."""
+        """Record that a log directory of the broker in this process failed."""
         assert self._own_broker is not None
         image = self._controller.image
         broker = image.brokers[self._own_broker]

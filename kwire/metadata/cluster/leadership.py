@@ -149,16 +149,26 @@ def lose_directories_in_steps(
 ) -> Iterator[list[Message]]:
     """Record that log directories of a broker failed: its replicas there are in sync no more.
 
-    The registration loses them in the last step, so that a controller that ends in between begins again.
+    The registration loses them after that, so that a controller that ends in between begins again. Until then such a
+    replica may be elected again, as the last one in sync: a second round takes it out.
     """
-    lost = [directory for directory in broker.log_dirs if directory in offline]
+    lost = _still_registered(image, broker, offline)
     if not lost:
         return
     yield from leave_in_steps(image, configs, broker.id, directories=lost)
+    if not _still_registered(image, broker, lost):
+        return
+    online = [directory for directory in image.brokers[broker.id].log_dirs if directory not in lost]
+    yield [messages.BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online)]
+    yield from leave_in_steps(image, configs, broker.id, directories=lost)
+
+
+def _still_registered(image: MetadataImage, broker: BrokerNode, directories: Collection[Uuid]) -> list[Uuid]:
+    """Return the directories among these that the registration of the broker has now; none of a later registration."""
     current = image.brokers.get(broker.id)
-    if current is not None and current.epoch == broker.epoch:
-        online = [directory for directory in current.log_dirs if directory not in lost]
-        yield [messages.BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, log_dirs=online)]
+    if current is None or current.epoch != broker.epoch:
+        return []
+    return [directory for directory in current.log_dirs if directory in directories]
 
 
 def lose_replicas(
