@@ -7,8 +7,8 @@ Times are those of one monotonic clock, in ns. A call whose answer is unknown ma
 after it began. What is checked of a consumer group, whose members only commit what they have read:
 
 * the committed offset of a partition never goes back, and a commit that was acknowledged is seen by every later read;
-* a member that gets a partition begins at the committed offset: not before one that was acknowledged, and not behind
-  one that was never sent;
+* a member that gets a partition does not begin before a committed offset that was acknowledged (records that it skips
+  are found as not read);
 * no member commits with an older assignment of a partition once another member has committed with a newer one;
 * every record that a writer was acknowledged is read by a member.
 
@@ -21,9 +21,11 @@ Of a share group:
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple, TypeVar
 
 from interop.cluster.history import Violation, Where
@@ -42,7 +44,7 @@ class Commit(NamedTuple):
 
 
 class CommittedRead(NamedTuple):
-    """The committed offset as somebody read it; 0 where there was none."""
+    """The committed offset that a read returned; 0 where there was none."""
 
     where: Where
     offset: int
@@ -98,7 +100,9 @@ def check_group(history: GroupHistory, acknowledged: Collection[tuple[Where, int
 
 def check_share_group(history: ShareHistory, acknowledged: Collection[tuple[Where, int]]) -> list[Violation]:
     """Check a share group."""
-    accepted = {(one.where, one.offset): one for one in history.accepted}
+    accepted: dict[tuple[Where, int], Delivery] = {}  # the first acceptance of each record
+    for one in sorted(history.accepted, key=lambda one: one.delivery):
+        accepted.setdefault((one.where, one.offset), one)
     found = []
     for one in history.delivered:
         before = accepted.get((one.where, one.offset))
@@ -123,15 +127,12 @@ def _missing(history: GroupHistory, acknowledged: Collection[tuple[Where, int]])
 def _forward(history: GroupHistory) -> Iterable[Violation]:
     commits = _by_partition(history.commits)
     for where, reads in _by_partition(history.reads_of_committed).items():
-        seen = CommittedRead(where, 0, 0, 0)
-        for read in sorted(reads, key=lambda one: one.began_ns):
+        for read in reads:
             low, high = _bounds(commits[where], read.began_ns, read.ended_ns)
-            if seen.ended_ns <= read.began_ns:
-                low = max(low, seen.offset)
+            low = max(low, *(one.offset for one in reads if one.ended_ns <= read.began_ns), 0)
             if not low <= read.offset <= high:
                 text = f"{where}: {read.offset} was read as committed, where {low} to {high} was possible"
                 yield Violation("committed offset", text)
-            seen = max(seen, read, key=lambda one: one.offset)
 
 
 def _begins(history: GroupHistory) -> Iterable[Violation]:
@@ -145,16 +146,18 @@ def _begins(history: GroupHistory) -> Iterable[Violation]:
 
 def _one_owner(history: GroupHistory) -> Iterable[Violation]:
     for where, commits in _by_partition(history.commits).items():
-        newest: Commit | None = None
-        for commit in sorted((one for one in commits if one.acknowledged), key=lambda one: one.ended_ns):
-            if newest is not None and commit.assignment < newest.assignment and commit.began_ns > newest.ended_ns:
+        by_end = sorted((one for one in commits if one.acknowledged), key=lambda one: one.ended_ns)
+        ends = [one.ended_ns for one in by_end]
+        newest = list(accumulate(by_end, lambda one, other: max(one, other, key=lambda each: each.assignment)))
+        for commit in by_end:
+            ended_before = bisect_left(ends, commit.began_ns)
+            before = newest[ended_before - 1] if ended_before else commit
+            if commit.assignment < before.assignment:
                 text = (
                     f"{where}: {commit.member} committed {commit.offset} with assignment {commit.assignment}, after"
-                    f" {newest.member} had committed {newest.offset} with assignment {newest.assignment}"
+                    f" {before.member} had committed {before.offset} with assignment {before.assignment}"
                 )
                 yield Violation("two owners", text)
-            if newest is None or commit.assignment > newest.assignment:
-                newest = commit
 
 
 def _bounds(commits: Iterable[Commit], began_ns: int, ended_ns: int) -> tuple[int, int]:

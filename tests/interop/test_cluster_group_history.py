@@ -68,6 +68,16 @@ def test_a_committed_offset_that_goes_back_or_was_never_sent_is_found(read: Comm
     assert promises(history) == {"committed offset"}
 
 
+def test_a_committed_offset_that_goes_back_during_a_long_read_is_found() -> None:
+    history = a_group()
+    history.reads_of_committed += [
+        CommittedRead(T, 4, 51, 100),
+        CommittedRead(T, 3, 51, 52),
+        CommittedRead(T, 2, 53, 54),
+    ]
+    assert promises(history) == {"committed offset"}
+
+
 def test_a_member_that_begins_before_the_committed_offset_is_found() -> None:
     history = a_group()
     history.begins[1] = Begin(T, 1, "b", 40)
@@ -77,6 +87,12 @@ def test_a_member_that_begins_before_the_committed_offset_is_found() -> None:
 def test_a_commit_with_an_older_assignment_after_one_with_a_newer_is_found() -> None:
     history = a_group()
     history.commits.append(commit(4, 70))
+    assert promises(history) == {"two owners"}
+
+
+def test_a_commit_with_an_older_assignment_is_found_while_a_newer_one_is_committed() -> None:
+    history = a_group()
+    history.commits += [commit(4, 70), Commit(T, 4, "c", 2, 56, 72, acknowledged=True)]
     assert promises(history) == {"two owners"}
 
 
@@ -122,6 +138,14 @@ def test_a_delivery_that_should_not_be_is_found(delivery: Delivery, promise: str
     history.accepted = [one for one in history.accepted if one.offset != 2]
     history.delivered.append(delivery)
     assert share_promises(history) == {promise}
+
+
+def test_a_record_that_is_accepted_and_delivered_again_is_found_if_it_is_accepted_again() -> None:
+    history = a_share_group()
+    again = Delivery(T, 0, 2, "b")
+    history.delivered.append(again)
+    history.accepted.append(again)
+    assert share_promises(history) == {"accepted and delivered again"}
 
 
 def test_an_acknowledged_record_that_was_not_delivered_is_found() -> None:
