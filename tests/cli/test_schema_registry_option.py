@@ -116,6 +116,8 @@ def test_produce_names_the_line_that_does_not_fit_and_sends_those_before(broker,
         (["--value-schema", "1", "--value-message", "M", "1"], "a message is chosen in Protobuf only, and it is AVRO"),
         (["--key-schema", "1", "--key", "x", "1"], "--key: schema 1: the value is not JSON"),
         (["--key-message", "M", "1"], "--key-message is for --key-schema"),
+        (["--value-schema", "", "1"], "--value-schema must not be empty"),
+        (["--key-schema", "1", "--key-message", "", "1"], "--key-message must not be empty"),
     ],
 )
 def test_produce_refuses_a_schema_that_cannot_be_used(broker, registry, arguments, sentence):

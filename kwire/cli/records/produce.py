@@ -200,8 +200,11 @@ def _encoder(registry: str | None, schemas: Mapping[str, str | None]) -> RecordE
     for part in PARTS:
         if schemas[f"{part}_message"] is not None and schemas[f"{part}_schema"] is None:
             raise click.UsageError(f"--{part}-message is for --{part}-schema")
+    for name, text in schemas.items():
+        if text == "":
+            raise click.UsageError(f"--{name.replace('_', '-')} must not be empty")
     given = {part: schemas[f"{part}_schema"] for part in PARTS}
-    choices = {part: read_schema(text, schemas[f"{part}_message"]) for part, text in given.items() if text}
+    choices = {part: read_schema(text, schemas[f"{part}_message"]) for part, text in given.items() if text is not None}
     if not choices:
         return None
     if registry is None:
