@@ -195,7 +195,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         ("2.8",),
         r"list-offsets.*|offsets-and-open-transactions",
-        r"^ListOffsets v\d .*(time -[3-9]|at -[3-9]|max timestamp|earliest local|last tiered|earliest pending)",
+        r"^ListOffsets v\d .*(time -[3-9]|at -[3-9]|-7,|max timestamp|earliest local|last tiered|earliest pending)",
         "Timestamps below -2 are refused with UNSUPPORTED_VERSION; 2.8 looks for the first record behind them.",
     ),
     Known(
@@ -228,6 +228,18 @@ KNOWN: tuple[Known, ...] = (
         r"partitions-are-added",
         r"^AddPartitionsToTxn v3 (none|one twice)\.",
         "AddPartitionsToTxn answers a topic without partitions, and twice what it names twice; 2.8 put it together.",
+    ),
+    Known(
+        ("2.8",),
+        r"two-producers-in-one-request",
+        r"^(Produce v9 .*, with(out)? a name\.|Fetch v\d+|records)",
+        "A request with batches of two producers is refused with INVALID_PRODUCER_ID_MAPPING; 2.8 writes them.",
+    ),
+    Known(
+        ("2.8",),
+        r"transactional-offsets-in-a-rebalance",
+        r"^TxnOffsetCommit v3 completing, (another instance|generation only)\..*errorCode: 0 / 25$",
+        "TxnOffsetCommit refuses an unknown instance, and a generation without a member; 2.8 checks neither.",
     ),
     Known(
         ALL,
