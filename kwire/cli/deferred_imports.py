@@ -4,8 +4,8 @@ Responsible for: which modules these are, and loading them (docs/decisions/defer
 Must not depend on: kwire, libraries.
 
 An import statement gives a module as always, but the code of the module runs when an attribute of it is first read.
-``importlib.util.LazyLoader`` is not enough: with it the second
-``import`` statement of a module runs the code, and in Python 3.11 a thread can see a module that another one loads.
+``importlib.util.LazyLoader`` is not enough: with it the second ``import`` statement of a module runs the code, and in
+Python 3.11 a thread can see a module that another one loads.
 """
 
 from __future__ import annotations
@@ -83,8 +83,9 @@ class _DeferredModule(ModuleType):
     """A module whose code has not run to its end."""
 
     def __getattribute__(self, name: str) -> Any:
-        get = super().__getattribute__
-        spec: ModuleSpec = get("__spec__")
+        # Not super(): another thread may have made it a plain module since this method was looked up.
+        get = ModuleType.__getattribute__
+        spec: ModuleSpec = get(self, "__spec__")
         if name == "__spec__":  # read by import statements
             return spec
         load: _Load = spec.loader_state
@@ -98,4 +99,4 @@ class _DeferredModule(ModuleType):
                     load.begun = False
                     raise
                 self.__class__ = ModuleType  # type: ignore[assignment]
-        return get(name)
+        return get(self, name)

@@ -60,6 +60,14 @@ def test_threads_that_use_a_module_at_once_see_it_whole(loads, tmp_path):
     assert seen == [5, 5]
 
 
+def test_a_thread_that_reads_an_attribute_while_another_ends_the_load_sees_the_module_whole(loads):
+    module = importlib.import_module(MODULE)
+    read = type(module).__getattribute__  # looked up by one thread
+    assert module.x == 5  # loaded by another one meanwhile
+    assert read(module, "x") == 5
+    assert loads == ["ran"]
+
+
 def test_a_module_that_cannot_be_loaded_raises_at_each_use(loads, tmp_path):
     (tmp_path / f"{MODULE}.py").write_text("import no_module_has_this_name\n")
     module = importlib.import_module(MODULE)
