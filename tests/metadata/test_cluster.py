@@ -383,6 +383,7 @@ def test_a_reassignment_is_completed_by_the_election_of_the_only_replica_that_st
     partition = case.partition("t")
     assert (partition.replicas, partition.removing_replicas) == ((2,), ())
     assert state_of(case)[:2] == (2, (2,))
+    assert partition.eligible_leader_replicas == ()
 
 
 def test_a_leaderless_partition_is_given_a_leader_when_its_topic_comes_to_allow_unclean_elections():

@@ -190,6 +190,7 @@ class _Builder:
             return
         self.isr, self.replicas = isr, replicas
         self.removing, self.adding = [], []
+        self._eligible = [one for one in self._eligible if one in replicas]
 
     def _find_eligible(self, min_isr: int, unclean: int | None) -> None:
         """Keep as eligible what leaves a set of in-sync replicas that is too small for acks=all (KIP-966)."""
