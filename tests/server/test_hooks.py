@@ -42,6 +42,18 @@ async def test_dispatch_hooks_run_in_the_order_of_registration_around_the_handle
     assert events == ["a before", "b before", "b after", "a after"]
 
 
+async def test_a_hook_is_an_observer_only_until_it_is_removed():
+    async def around(_context, _request, proceed):
+        return await proceed()
+
+    hooks = Hooks()
+    remove = hooks.around_dispatch(around, api_keys=[HEARTBEAT], observes=True)
+    assert hooks.only_observed(HEARTBEAT)
+    remove()
+    hooks.around_dispatch(around, api_keys=[HEARTBEAT])
+    assert not hooks.only_observed(HEARTBEAT)
+
+
 async def test_a_dispatch_hook_may_answer_by_itself_or_refuse(edge):
     async def answer(_context, _request, _proceed):
         return HeartbeatResponse(error_code=Code.REBALANCE_IN_PROGRESS)

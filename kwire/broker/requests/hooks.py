@@ -158,9 +158,16 @@ class Hooks:
 
         A hook that ``observes`` always proceeds, and changes neither the request nor the response.
         """
-        if observes:
-            self._observers.add(hook)
-        return self._dispatch.add(hook, api_keys)
+        remove = self._dispatch.add(hook, api_keys)
+        if not observes:
+            return remove
+        self._observers.add(hook)
+
+        def remove_observer() -> None:
+            remove()
+            self._observers.discard(hook)
+
+        return remove_observer
 
     def around_reply(self, hook: ReplyHook, *, api_keys: Collection[int] | None = None) -> Callable[[], None]:
         """Call ``hook`` where replies of these APIs, None for all, leave a connection; returns what removes it."""
