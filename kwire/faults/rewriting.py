@@ -6,7 +6,7 @@ Responsible for: finding the fields, and checking values against their types. Mu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from kwire.faults.subjects import Subject, TopicName, with_fields
@@ -58,28 +58,31 @@ def rewrite(
     topic_name: TopicName,
 ) -> None:
     """Set fields in each element that matches."""
-    _rewrite(message, Subject(), "", (version, values, matches, topic_name))
+    _rewrite(message, message.FIELDS, Subject(), "", (version, values, matches, topic_name))
 
 
 def _rewrite(
     item: Message,
+    fields: Iterable[Field],
     subject: Subject,
     array: str,
     wanted: tuple[int, Mapping[str, Any], Callable[[Subject], bool], TopicName],
 ) -> None:
+    # ``fields``: those of the class may be of other versions, where a message has one struct at two places.
     version, values, matches, topic_name = wanted
     subject = with_fields(subject, item, array, topic_name)
     chosen = matches(subject)
-    for field in item.FIELDS:
+    for field in fields:
         if version not in field.versions:
             continue
         value = getattr(item, field.name)
+        inner = () if field.struct is None else field.struct.fields
         if field.type == "array":
             for element in value or ():
                 if isinstance(element, Message):
-                    _rewrite(element, subject, field.name, wanted)
+                    _rewrite(element, inner, subject, field.name, wanted)
         elif isinstance(value, Message):
-            _rewrite(value, subject, field.name, wanted)
+            _rewrite(value, inner, subject, field.name, wanted)
         elif chosen and field.name in values:
             setattr(item, field.name, values[field.name])
 

@@ -29,6 +29,15 @@ def test_a_secret_of_a_config_is_not_shown(name):
     assert "hunter2" not in json.dumps(shown)
 
 
+def test_a_struct_at_two_places_has_the_fields_of_the_version_at_each():
+    request = m.AddPartitionsToTxnRequest
+    topics = [request.AddPartitionsToTxnTopic(name="t", partitions=[0])]
+    shown = [{"name": "t", "partitions": [0]}]
+    assert plain(request(v3_and_below_topics=topics), 3)["v3_and_below_topics"] == shown
+    transaction = request.AddPartitionsToTxnTransaction(topics=topics)
+    assert plain(request(transactions=[transaction]), 4)["transactions"][0]["topics"] == shown
+
+
 def test_secrets_and_long_bytes_are_left_out():
     assert plain(m.SaslAuthenticateRequest(auth_bytes=b"\0alice\0secret"), 2) == {"auth_bytes": "hidden"}
     request = m.JoinGroupRequest(

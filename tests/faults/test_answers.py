@@ -4,6 +4,7 @@ import pytest
 from blocking_client import BlockingClient
 
 from kwire.errors import Code
+from kwire.faults.rewriting import rewrite
 from kwire.testing import EventError, KafkaBroker, KafkaError, RuleError
 from kwire.wire import messages as m
 
@@ -46,6 +47,20 @@ def test_fields_are_set_everywhere_without_a_scope(kafka, client):
         answer = metadata(client, "orders")[1]
         assert [(each.host, each.port) for each in answer.brokers] == [("nowhere.invalid", 1)]
     assert metadata(client, "orders")[1].brokers[0].port == kafka.port
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_field_is_set_where_one_struct_is_at_two_places_for_versions_of_their_own(version):
+    made = m.AddPartitionsToTxnResponse
+    topic = made.AddPartitionsToTxnTopicResult(
+        name="t", results_by_partition=[made.AddPartitionsToTxnPartitionResult(partition_index=0)]
+    )
+    transaction = made.AddPartitionsToTxnResult(topic_results=[topic])
+    response = (
+        made(results_by_topic_v3_and_below=[topic]) if version == 3 else made(results_by_transaction=[transaction])
+    )
+    rewrite(response, version, {"partition_error_code": 7}, lambda _subject: True, lambda _topic_id: None)
+    assert topic.results_by_partition[0].partition_error_code == 7
 
 
 def test_a_stale_answer_lacks_later_changes(kafka, client):

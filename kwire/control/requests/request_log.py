@@ -6,12 +6,12 @@ Responsible for: recording, a bounded ring, filters, and waiting for a request. 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
@@ -203,48 +203,63 @@ def plain(message: Message, version: int) -> dict[str, Any]:
 
     Of all its arrays together, the first ``ELEMENTS_SHOWN`` elements are there; "N more" stands for the rest.
     """
-    return _Plain(version).fields(message)
+    fields = _shown_fields(type(message), version)  # type: ignore[arg-type]  # mypy takes the hash of an instance
+    return _Plain().message(message, fields)
+
+
+class _ShownField(NamedTuple):
+    """A field that a version has; ``inside`` has those of its structs."""
+
+    field: Field
+    inside: tuple[_ShownField, ...]
 
 
 @cache
-def _fields_of(kind: type[Message], version: int) -> tuple[tuple[str, Field], ...]:
-    """Give the fields that messages of a class have at a version, each with its name."""
-    return tuple((field.name, field) for field in kind.FIELDS if version in field.versions)
+def _shown_fields(kind: type[Message], version: int) -> tuple[_ShownField, ...]:
+    """Give the fields that messages of a class have at a version."""
+    return _shown_of(kind.FIELDS, version)
+
+
+def _shown_of(fields: Iterable[Field], version: int) -> tuple[_ShownField, ...]:
+    # Not the fields of the struct's class: a message may have one struct at two places, for versions of their own.
+    return tuple(
+        _ShownField(field, () if field.struct is None else _shown_of(field.struct.fields, version))
+        for field in fields
+        if version in field.versions
+    )
 
 
 class _Plain:
     """One message on its way to json; ``left`` counts elements of arrays, so that a large message costs no more."""
 
-    def __init__(self, version: int) -> None:
-        self._version = version
+    def __init__(self) -> None:
         self._left = ELEMENTS_SHOWN
 
-    def fields(self, message: Message) -> dict[str, Any]:
-        fields = _fields_of(type(message), self._version)  # type: ignore[arg-type]  # mypy takes the hash of an instance
-        shown = {name: self._value(field, getattr(message, name)) for name, field in fields}
+    def message(self, message: Message, fields: tuple[_ShownField, ...]) -> dict[str, Any]:
+        shown = {each.field.name: self._value(each, getattr(message, each.field.name)) for each in fields}
         if shown.get("value") is not None and _is_secret_config(str(shown.get("name", ""))):
             shown["value"] = "hidden"
         return shown
 
-    def _value(self, field: Field, value: Any) -> Any:
+    def _value(self, shown: _ShownField, value: Any) -> Any:
         if value is None:
             return None
-        if field.name in _SECRET:
+        if shown.field.name in _SECRET:
             return "hidden"
-        return self._array(field, value) if field.type == "array" else self._item(field, value)
+        return self._array(shown, value) if shown.field.type == "array" else self._item(shown, value)
 
-    def _array(self, field: Field, value: Sequence[Any]) -> list[Any]:
-        shown: list[Any] = []
-        for each in value:
+    def _array(self, shown: _ShownField, values: Sequence[Any]) -> list[Any]:
+        items: list[Any] = []
+        for each in values:
             if self._left == 0:
-                return [*shown, f"{len(value) - len(shown)} more"]
+                return [*items, f"{len(values) - len(items)} more"]
             self._left -= 1
-            shown.append(self._item(field, each))
-        return shown
+            items.append(self._item(shown, each))
+        return items
 
-    def _item(self, field: Field, value: Any) -> Any:
-        if field.struct is not None:
-            return self.fields(value)
+    def _item(self, shown: _ShownField, value: Any) -> Any:
+        if shown.field.struct is not None:
+            return self.message(value, shown.inside)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return bytes(value).hex() if len(value) <= _BYTES_SHOWN else {"bytes": len(value)}
         if isinstance(value, (str, int, float)):
