@@ -204,21 +204,36 @@ async def test_the_work_between_two_steps_of_a_start_does_not_grow_with_the_part
 # --- the metadata log refuses a step
 
 
-async def test_a_controlled_shutdown_goes_on_after_the_metadata_log_could_not_be_written(autojump_clock, monkeypatch):
-    monkeypatch.setattr(leadership, "METADATA_STEP_RECORDS", 10)
-    files = MemoryFiles()
+async def begin_a_stop(files, epochs):
+    """Broker 1 begins to stop, and the log refuses the second step."""
     async with started(files) as controller:
         node = await Cluster(controller).begin(100)
-        await node.beat(1, node.epochs[1], want_shut_down=True)
-        assert node.listed(1) > 80  # the first step is committed
-        files.fault = lambda operation, _path: OSError(28, "No space left on device") if operation == "write" else None
+        epochs.update(node.epochs)
+        await node.beat(1, epochs[1], want_shut_down=True)
+        files.fault = lambda operation, _path: OSError(28, "No space left on device") if operation == "append" else None
         await trio.sleep(2)
-        files.fault = None
-        await node.until(lambda: node.leaders() == {2})
-        for other in (2, 3):
-            await node.beat(other, node.epochs[other])
-        await trio.sleep(2)
-        assert (await node.beat(1, node.epochs[1], want_shut_down=True)).should_shut_down
+
+
+async def test_a_controlled_shutdown_goes_on_after_a_failed_write_has_stopped_the_controller(
+    autojump_clock, monkeypatch
+):
+    monkeypatch.setattr(leadership, "METADATA_STEP_RECORDS", 10)
+    files, epochs = MemoryFiles(), {}
+    with pytest.raises(BaseExceptionGroup) as stopped:
+        await begin_a_stop(files, epochs)
+    assert stopped.group_contains(StorageFailure)
+    files.fault = None
+    async with started(files) as controller:
+        node = Cluster(controller)
+        assert node.listed(1) == 90  # the first step is committed
+        for _ in range(100):
+            for other in (2, 3):
+                await node.beat(other, epochs[other])
+            if (await node.beat(1, epochs[1], want_shut_down=True)).should_shut_down:
+                break
+            await trio.sleep(0.1)
+        assert (node.listed(1), node.leaders()) == (0, {2})
+        assert controller.image.brokers[1].fenced
 
 
 async def test_partitions_get_their_leaders_when_a_broker_is_unfenced_while_the_metadata_log_refuses_steps(

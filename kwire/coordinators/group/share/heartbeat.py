@@ -2,7 +2,7 @@
 
 Responsible for: the steps of a heartbeat, in Apache Kafka's order. Must not depend on: requests, the share coordinator.
 
-    1  find or create the member, store what changed in what it said      the group's epoch rises
+    1  find or create the member, store what changed in its subscription  the group's epoch rises
     2  compute the target assignment, if the group's epoch is newer       of partitions that have a state
     3  give the member its target                                         nothing has to be revoked first
     4  ask for the states of partitions that have none                    they are assigned later
