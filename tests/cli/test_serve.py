@@ -406,14 +406,17 @@ def test_a_console_alone_is_served_on_this_machine_at_its_port(monkeypatch):
     assert chosen == [("127.0.0.1:9644", None)]
 
 
-def test_a_temporary_directory_goes_with_the_program_that_started_the_broker(tmp_path):
-    options = ("--data", str(tmp_path / "data"), "--port", "0", "--stop-at-eof", "--remove-data-at-eof")
-    with serving(*options, stdin=subprocess.PIPE) as process:
+def test_temporary_directories_go_with_the_program_that_started_the_broker(tmp_path):
+    directories = [tmp_path / "data", tmp_path / "more"]
+    data = ",".join(map(str, directories))
+    with serving(
+        "--data", data, "--port", "0", "--stop-at-eof", "--remove-data-at-eof", stdin=subprocess.PIPE
+    ) as process:
         first_line(process)
-        assert (tmp_path / "data" / "meta.properties").exists()
+        assert all((each / "meta.properties").exists() for each in directories)
         process.stdin.close()
         assert process.wait(150) == 0
-    assert not (tmp_path / "data").exists()
+    assert not any(each.exists() for each in directories)
 
 
 def test_a_broker_stops_when_its_standard_input_ends():

@@ -23,7 +23,8 @@ _READ_BYTES: Final = 4096
 class EndOfInput:
     """With ``stop``, SIGTERM is sent to this process when its standard input ends; its content is ignored.
 
-    With ``remove``, the directory ``data`` is removed then. Raises click.UsageError for one without the other.
+    With ``remove``, the directories ``data`` (with commas between) are removed then. Raises click.UsageError for one
+    without the other.
     """
 
     def __init__(self, *, stop: bool, remove: bool, data: str | None) -> None:
@@ -35,11 +36,12 @@ class EndOfInput:
             threading.Thread(target=self._wait, name="end of standard input", daemon=True).start()
 
     def clean_up(self) -> None:
-        """Remove the directory if standard input has ended, once the broker has stopped."""
+        """Remove the directories if standard input has ended, once the broker has stopped."""
         if self._has_come and self._temporary is not None:
             import shutil
 
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            for path in self._temporary.split(","):
+                shutil.rmtree(path.strip(), ignore_errors=True)
 
     def _wait(self) -> None:
         _read_to_the_end()
