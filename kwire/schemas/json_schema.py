@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from kwire.schemas.compiled import Compiled
 from kwire.schemas.problems import SchemaError
@@ -29,7 +29,7 @@ def compile_json_schema(schema: Schema) -> Compiled:
 
     def encode(text: str, _message: str | None) -> bytes:
         try:
-            value = json.loads(text)
+            value = json.loads(text, parse_constant=_refuse)
         except ValueError as error:
             raise SchemaError(f"the value is not JSON: {error}") from None
         if not check:  # at the first value that is written: the library takes a while to load
@@ -39,6 +39,11 @@ def compile_json_schema(schema: Schema) -> Compiled:
         return text.encode()
 
     return Compiled(decode, encode)
+
+
+def _refuse(constant: str) -> NoReturn:
+    """NaN and Infinity, which ``json`` reads by default, are not in JSON: other readers refuse them."""
+    raise ValueError(f"{constant} is not a number of JSON")
 
 
 def _document(text: str) -> Any:

@@ -245,6 +245,8 @@ async def test_a_json_value_is_written_as_it_is_given_if_it_fits(fake, both):
     )
     assert "'sku' is a required property" in await both.error('{"lines": [{}]}')
     assert "the value is not JSON" in await both.error("{")
+    assert "NaN is not a number of JSON" in await both.error('{"lines": [], "total": NaN}')
+    assert "-Infinity is not a number of JSON" in await both.error("-Infinity")
 
 
 async def test_a_json_schema_of_another_draft_and_one_that_is_none(fake, both):
