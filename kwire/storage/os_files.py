@@ -30,7 +30,7 @@ _locked_in_this_process: Final[set[str]] = set()
 class OsFiles:
     """See ``Files``. ``open_files_max`` bounds the descriptors that are kept open without a slice in flight.
 
-    ``syncs`` False: nothing is brought to the disk, for data that need not outlive the machine.
+    ``syncs`` False: no fsync, for data that need not survive a crash of the machine.
     """
 
     def __init__(

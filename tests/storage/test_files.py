@@ -402,7 +402,7 @@ def test_the_space_of_a_volume_is_in_bytes(monkeypatch, tmp_path):
     assert OsFiles().space(str(tmp_path)) == (40_960, 12_288)
 
 
-def test_data_that_need_not_outlive_the_machine_is_not_synced(tmp_path, monkeypatch):
+def test_data_that_need_not_survive_a_crash_of_the_machine_is_not_synced(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", synced.append)
     pipe = os.pipe()  # a pipe cannot be synced

@@ -31,8 +31,8 @@ _Steps: TypeAlias = Generator[None, None, None]
 class MetadataReplay:
     """The content of a metadata directory: ``image`` and ``quorum``, once ``load_snapshot`` and ``replay`` have run.
 
-    Both are generators, which others can run between two steps of. ``formatted``: the quorum of a directory that was
-    formatted just now, whose snapshot need not be read.
+    Both are generators: other tasks can run between two of their steps. ``formatted`` is the quorum of a directory that
+    was formatted just now, whose snapshot need not be read.
     """
 
     def __init__(self, files: Files, directory: str, formatted: Quorum | None = None) -> None:

@@ -202,8 +202,8 @@ Clients in containers and clients on the host, each with an address that works f
 @click.option(
     "--remove-data-at-eof",
     is_flag=True,
-    help="With --stop-at-eof: also remove the directory of --data when standard input ends. Such data outlives the"
-    " broker, but not the machine: it is never brought to the disk (fsync).",
+    help="With --stop-at-eof: also remove the directory of --data when standard input ends. Such data survives"
+    " a killed broker, but not a crash of the machine: it is never synced (fsync).",
 )
 @click.option(
     "--kafka-ready-lines",

@@ -37,7 +37,7 @@ class CachedAnswers:
     def find(
         self, caching: Caching, connection: Connection, header: RequestHeader, frame: memoryview
     ) -> Sequence[bytes] | None:
-        """Return the cached response to an equal request, and note what that tells about the client.
+        """Return the cached response to an equal request, and note the client software that the request names.
 
         Without one, note the key for the new response.
         """
