@@ -6,6 +6,7 @@ import sys
 import tarfile
 import threading
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from interop.brokers import Apache, Kwire
@@ -35,6 +36,11 @@ class SpawnedService:
     def __init__(self, *args):
         raise RuntimeError("this suite runs against a broker from outside")
 '''
+# Tests of differences that docs/personas.md names, and the releases that have them.
+DIFFERENCES = {
+    # advertised.listeners could be changed while a broker ran.
+    "test.integration.test_admin_integration.test_describe_configs_broker_resource_returns_configs": ("2.8", "3.9"),
+}
 unpacking = threading.Lock()
 
 
@@ -103,18 +109,21 @@ def register_persona(name: str) -> None:
         assert release is not None
         apache = official_broker(run.folder / "apache", release.release, SETTINGS)
         ours = Kwire(run.folder / "kwire", {**SETTINGS, "kwire.as.release": name})
-        found = []
-        for broker in (apache, ours):
+
+        def ask(broker: Apache | Kwire) -> dict[str, str]:
             broker.start()
             try:
-                found.append(passes(run, broker, release.release))
+                return passes(run, broker, release.release)
             finally:
                 broker.kill()
-        expected, seen = found
+
+        with ThreadPoolExecutor(2) as both:
+            expected, seen = both.map(ask, (apache, ours))
         passed = sum(state == "passed" for state in expected.values())
         print(f"as {name}: {passed} of {len(expected)} tests pass against Apache Kafka {release.release}", flush=True)
         assert passed > 20, expected
-        compare(expected, seen)
+        named = [test for test, releases in DIFFERENCES.items() if name in releases]
+        compare({test: state for test, state in expected.items() if test not in named}, seen)
 
 
 def compare(expected: dict[str, str], seen: dict[str, str]) -> None:
