@@ -6,6 +6,7 @@ import sys
 import tarfile
 import threading
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,10 +63,12 @@ def unpacked() -> Path:
     return folder
 
 
-def passes(run: Run, broker: Apache | Kwire, version: str) -> dict[str, str]:
-    """The result of each test of the suite, by name."""
+def passes(
+    run: Run, broker: Apache | Kwire, version: str, which: Sequence[str] = ("test/integration",)
+) -> dict[str, str]:
+    """The result of each test of the suite, or of those that ``which`` names as pytest does, by name."""
     report = run.folder / f"{broker.name}.xml"
-    command = [sys.executable, "-m", "pytest", "test/integration", "-q", "-p", "no:cacheprovider", "-o", "addopts="]
+    command = [sys.executable, "-m", "pytest", *which, "-q", "-p", "no:cacheprovider", "-o", "addopts="]
     command += ["-p", "no:xdist", "-p", "no:trio", "-W", "ignore", "--junitxml", str(report)]
     environment = {
         **os.environ,
@@ -112,23 +115,44 @@ def register_persona(name: str) -> None:
 
         def ask(broker: Apache | Kwire) -> dict[str, str]:
             broker.start()
-            try:
-                return passes(run, broker, release.release)
-            finally:
-                broker.kill()
+            return passes(run, broker, release.release)
 
-        with ThreadPoolExecutor(2) as both:
-            expected, seen = both.map(ask, (apache, ours))
-        passed = sum(state == "passed" for state in expected.values())
-        print(f"as {name}: {passed} of {len(expected)} tests pass against Apache Kafka {release.release}", flush=True)
-        assert passed > 20, expected
-        named = [test for test, releases in DIFFERENCES.items() if name in releases]
-        compare({test: state for test, state in expected.items() if test not in named}, seen)
+        try:
+            with ThreadPoolExecutor(2) as both:
+                expected, seen = both.map(ask, (apache, ours))
+            passed = sum(state == "passed" for state in expected.values())
+            print(
+                f"as {name}: {passed} of {len(expected)} tests pass against Apache Kafka {release.release}", flush=True
+            )
+            assert passed > 20, expected
+            for test, releases in DIFFERENCES.items():
+                if name in releases:
+                    del expected[test]
+            again = worse(expected, seen)
+            if again:
+                # Tests have timeouts of a second, which is short on a busy machine.
+                print(f"as {name}: asked again: {again}", flush=True)
+                seen |= passes(run, ours, release.release, [node_id(test) for test in again])
+        finally:
+            apache.kill()
+            ours.kill()
+        compare(expected, seen)
+
+
+def node_id(test: str) -> str:
+    """The name of a test of the report, as pytest takes it."""
+    module, _, name = test.partition("_integration.")
+    function, bracket, parameters = name.partition("[")
+    return f"{module.replace('.', '/')}_integration.py::{function.replace('.', '::')}{bracket}{parameters}"
+
+
+def worse(expected: dict[str, str], seen: dict[str, str]) -> dict[str, str | None]:
+    return {name: seen.get(name) for name, state in expected.items() if state == "passed" != seen.get(name)}
 
 
 def compare(expected: dict[str, str], seen: dict[str, str]) -> None:
-    worse = {name: seen.get(name) for name, state in expected.items() if state == "passed" != seen.get(name)}
-    assert not worse, "\n".join(f"{name}: {state}" for name, state in worse.items())
+    left = worse(expected, seen)
+    assert not left, "\n".join(f"{name}: {state}" for name, state in left.items())
 
 
 for _version in ("4.1.0", "3.9.0", "2.8.0"):
