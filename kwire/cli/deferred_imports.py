@@ -3,7 +3,8 @@
 Responsible for: which modules these are, and loading them (docs/decisions/deferred-imports.md has the measurements).
 Must not depend on: kwire, libraries.
 
-An import statement gives a module as always, but the code of the module runs when an attribute of it is first read.
+An import statement gives a stub, which imports the module when an attribute of it is first read; from then on import
+statements give the module itself. So all loading is an import as usual, also when several threads are at it.
 ``importlib.util.LazyLoader`` is not enough: with it the second ``import`` statement of a module runs the code, and in
 Python 3.11 a thread can see a module that another one loads.
 """
@@ -12,20 +13,13 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib import import_module
+from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:  # importlib.abc imports modules for resources
-    from importlib.abc import Loader, MetaPathFinder
-else:
-    Loader = MetaPathFinder = object
+from typing import Any, Final
 
 DEFERRED: Final = frozenset(
     (
-        "attr.validators",  # attrs: of no use to classes without validators, as trio's
-        "attrs.validators",
         "asyncio",  # structlog: loggers with async methods
         "hashlib",  # construct: the cache of its own compiler
         "hmac",  # trio: DTLS
@@ -39,64 +33,42 @@ DEFERRED: Final = frozenset(
     )
 )
 
+_replacing: Final = threading.Lock()
+
 
 def defer_imports() -> None:
-    """Defer the modules of ``DEFERRED`` that this process imports from now on."""
-    sys.meta_path.insert(0, _Finder())
+    """Defer the modules of ``DEFERRED`` that this process has not imported yet."""
+    for name in DEFERRED:
+        sys.modules.setdefault(name, _Stub(name))
+    sys.meta_path.insert(0, _LoadedSubmodules)
 
 
-class _Finder(MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname not in DEFERRED:
+class _Stub(ModuleType):
+    """Stands for a module where it was imported before its first use."""
+
+    def __getattr__(self, name: str) -> Any:
+        with _replacing:
+            if sys.modules.get(self.__name__) is self:
+                del sys.modules[self.__name__]
+        value = getattr(import_module(self.__name__), name)
+        setattr(self, name, value)
+        return value
+
+
+class _LoadedSubmodules:
+    """Finds a submodule whose import has loaded its deferred package, which imports it too."""
+
+    @staticmethod
+    def find_spec(fullname: str, _path: object, _target: object = None) -> ModuleSpec | None:
+        if fullname not in sys.modules or fullname.rpartition(".")[0] not in DEFERRED:
             return None
-        spec = PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = _Deferring(spec.loader)
-        return spec
+        loader: Any = _LoadedSubmodules  # not an importlib.abc.Loader, whose module imports modules for resources
+        return ModuleSpec(fullname, loader)
 
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        return sys.modules[spec.name]
 
-class _Load:
-    """The load of a deferred module: at first use, by one thread, while others wait."""
-
-    def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.begun = False
-
-
-class _Deferring(Loader):
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self.loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        assert module.__spec__ is not None
-        module.__spec__.loader = module.__loader__ = self.loader
-        module.__spec__.loader_state = _Load()
-        module.__class__ = _DeferredModule
-
-
-class _DeferredModule(ModuleType):
-    """A module whose code has not run to its end."""
-
-    def __getattribute__(self, name: str) -> Any:
-        # Not super(): another thread may have made it a plain module since this method was looked up.
-        get = ModuleType.__getattribute__
-        spec: ModuleSpec = get(self, "__spec__")
-        if name == "__spec__":  # read by import statements
-            return spec
-        load: _Load = spec.loader_state
-        assert spec.loader is not None
-        with load.lock:
-            if not load.begun:
-                load.begun = True
-                try:
-                    spec.loader.exec_module(self)
-                except BaseException:
-                    load.begun = False
-                    raise
-                self.__class__ = ModuleType  # type: ignore[assignment]
-        return get(self, name)
+    @staticmethod
+    def exec_module(_module: ModuleType) -> None:
+        pass
