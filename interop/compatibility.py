@@ -28,6 +28,7 @@ PARTS = {
     "console": "The console, in Chromium",
     "schemas": "Schema registries",
     "telemetry": "Metrics that clients push",
+    "containers": "The container image: compose files and Testcontainers",
 }
 
 DIFFERENT = "## What is different"

@@ -41,6 +41,11 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
         f"org.apache.kafka:kafka-clients:{CURRENT}",
         "org.slf4j:slf4j-simple:1.7.36",
     ),
+    "testcontainers": (
+        "org.testcontainers:kafka:1.21.3",
+        f"org.apache.kafka:kafka-clients:{CURRENT}",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
     f"streams-{CURRENT}": (
         f"org.apache.kafka:kafka-streams:{CURRENT}",
         "org.slf4j:slf4j-simple:1.7.36",
