@@ -42,6 +42,11 @@ def expired() -> Issued:
 
 
 @functools.cache
+def not_yet_valid() -> Issued:
+    return authority().issue("early", hosts=LOCAL_HOSTS, now=NOW + timedelta(days=99))
+
+
+@functools.cache
 def of_another_authority() -> Issued:
     return untrusted().issue("untrusted", hosts=LOCAL_HOSTS, now=NOW)
 

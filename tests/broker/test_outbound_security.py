@@ -147,6 +147,14 @@ async def test_a_certificate_of_another_host_or_authority_is_refused(pair_with):
     assert other_authority == "TLS failed: the client does not trust the authority of the broker's certificate"
 
 
+@pytest.mark.parametrize(
+    ("issued", "words"), [(certificates.expired, "has expired"), (certificates.not_yet_valid, "is not valid yet")]
+)
+async def test_a_certificate_of_another_time_is_refused(pair_with, issued, words):
+    why = await refused(pair_with(certificates.for_server(issued())), certificates.for_client(), "localhost")
+    assert why.startswith(f"TLS failed: the broker's certificate {words}")
+
+
 async def test_without_endpoint_identification_any_host_will_do(pair_with):
     context = certificates.for_client(endpoint_identification_algorithm="")
     stream = await pair_with(certificates.for_server()).connected(context, "elsewhere.example")

@@ -222,6 +222,16 @@ def test_which_patterns_a_filter_selects(pattern, name, selected):
     assert found == selected
 
 
+@pytest.mark.parametrize("denied", ["topic a*", "topic ab*", "topic abc*"])
+@pytest.mark.parametrize("allowed", ["topic abc", "topic abc*"])
+def test_an_allowed_pattern_below_a_denied_prefix_allows_no_resource(allowed, denied):
+    rules = [*read_acls(f"alice may read {allowed}"), *read_acls(f"alice may not read {denied}")]
+
+    asked = (Principal("User", "alice"), "10.0.0.1", Operation.READ, ResourceType.TOPIC)
+    assert authorizer(rules[:1]).allows_any(*asked)
+    assert not authorizer(rules).allows_any(*asked)
+
+
 # --- sentences ---
 
 
@@ -247,6 +257,12 @@ def test_the_sentence_of_an_acl_is_read_as_the_acl(acl):
 def test_a_sentence_that_is_no_acl_is_refused_with_a_reason(sentence, wrong):
     with pytest.raises(ValueError, match=wrong):
         read_acls(sentence)
+
+
+def test_an_acl_of_the_cluster_may_name_a_host():
+    (acl,) = read_acls("alice may alter cluster from 10.0.0.1")
+
+    assert (acl.resource_type, acl.host) == (ResourceType.CLUSTER, "10.0.0.1")
 
 
 def test_a_sentence_with_several_operations_has_an_acl_for_each():

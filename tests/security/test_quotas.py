@@ -63,6 +63,14 @@ def test_a_first_burst_is_spread_over_ten_windows():
     assert meter.throttle_ms(100, 0) == 10_000
 
 
+def test_the_rate_is_taken_from_the_start_of_the_oldest_window():
+    meter = Meter(WINDOWS)
+    meter.record(1000, 0)
+    meter.record(1000, 5_400)
+    # 2000 in 10.4 seconds.
+    assert meter.throttle_ms(100, 10_400) == 9_600
+
+
 def test_records_older_than_all_windows_are_dropped():
     meter = Meter(WINDOWS)
     meter.record(1_000_000, 0)

@@ -161,6 +161,18 @@ async def test_limits_that_an_apache_broker_left_and_kwire_refuses_do_not_end_th
         assert server.connections.read_limits().connections_per_ip_max == 1
 
 
+async def test_limits_follow_the_configs_of_all_brokers_and_of_this_one(tmp_path):
+    def limit(resource_name, value):
+        return ConfigRecord(resource_type=4, resource_name=resource_name, name="max.connections.per.ip", value=value)
+
+    async with open_server(settings(tmp_path, node_id="7"), OsFiles()) as server:
+        controller, connections = server.broker.controller, server.connections
+        for record in (limit("", "5"), limit("7", "6"), limit("7", None), limit("", "8")):
+            controller.commit([record])
+            found = connections.read_limits().connections_per_ip_max
+            assert found == int(record.value or 5), record
+
+
 async def test_a_limit_for_a_host_by_its_name_is_refused(tmp_path):
     request = IncrementalAlterConfigsRequest(
         resources=[
@@ -202,6 +214,25 @@ def test_a_signal_before_it_serves_ends_the_start(monkeypatch, tmp_path):
 
     assert ended == [True]
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_server_that_is_ready_is_reported_and_serves_until_a_signal(monkeypatch, tmp_path):
+    monkeypatch.setattr(lifecycle.gc, "freeze", lambda: None)
+    reported = []
+
+    async def report(server):
+        reported.append(server.bindings[0].port)
+
+    async def send_a_signal(_server, task_status):
+        task_status.started()
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    open_it = functools.partial(lifecycle.open_server, settings(tmp_path), OsFiles())
+    trio.run(lifecycle._serve_until_signalled, open_it, report, send_a_signal)
+
+    assert len(reported) == 1
+    assert (tmp_path / ".kafka_cleanshutdown").exists()
 
 
 async def test_idle_connections_do_not_hold_up_the_stop(tmp_path, monkeypatch):

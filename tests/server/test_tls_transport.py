@@ -224,6 +224,7 @@ async def test_a_client_that_closes_at_once_is_no_failed_handshake(make_pair):
     [
         (None, "the client sent no certificate"),
         (certificates.expired, "the client's certificate has expired"),
+        (certificates.not_yet_valid, "the client's certificate is not valid yet"),
         (certificates.of_another_authority, "signed by an unknown authority"),
         (certificates.for_servers_only, "may not be used by clients"),
     ],

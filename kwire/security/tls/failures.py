@@ -13,7 +13,7 @@ from typing import Final
 _HTTP_METHODS: Final = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
 
 # X509_V_ERR_*
-_EXPIRED, _NOT_YET_VALID, _REVOKED, _WRONG_PURPOSE = 10, 9, 23, 26
+_EXPIRED, _NOT_YET_VALID, _WRONG_PURPOSE = 10, 9, 26
 _UNKNOWN_AUTHORITY: Final = frozenset({2, 18, 19, 20, 21})
 _WRONG_HOST: Final = frozenset({62, 64})
 
