@@ -8,13 +8,16 @@ from kwire.coordinators.group.commands import CommitOffsets, CommittedOffset, Gr
 from kwire.coordinators.group.consumer import embedded
 from kwire.coordinators.group.consumer import member as consumer_member
 from kwire.coordinators.group.consumer import reconciliation as consumer_reconciliation
+from kwire.coordinators.group.consumer import state as consumer_state
 from kwire.coordinators.group.consumer.state import ResolvedRegex, epoch_record, regex_record, regex_tombstone
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.group.records import offset_record
+from kwire.coordinators.group.share import state as share_state
 from kwire.coordinators.group.share.state import States, TopicState, states_record
 from kwire.coordinators.group.share.state import epoch_record as share_epoch_record
 from kwire.coordinators.group.streams import member as streams_member
 from kwire.coordinators.group.streams import reconciliation as streams_reconciliation
+from kwire.coordinators.group.streams import state as streams_state
 from kwire.coordinators.group.streams.tasks import NOTHING, HeldTasks, TaskSet
 from kwire.coordinators.machine import MetadataChange, ProducerStamp
 from kwire.coordinators.topics import TopicDescription
@@ -81,6 +84,16 @@ def test_the_topics_of_a_regular_expression_end_with_its_tombstone():
     assert dict(regexes.under("g")) == {("g", "t.*"): resolved}
     replay(machine, regex_tombstone("g", "t.*"))
     assert not dict(regexes.under("g"))
+
+
+@pytest.mark.parametrize("state", [consumer_state, share_state, streams_state])
+def test_a_target_assignment_that_is_deleted_was_never_computed(state):
+    machine = GroupCoordinator(GroupConfig())
+    replay(machine, state.target_epoch_record("g", 3, 1000))
+    group = machine._find("g")
+    assert (group.epochs.assignment, group.epochs.assigned_at_ms) == (3, 1000)
+    replay(machine, state.target_epoch_tombstone("g"))
+    assert (group.epochs.assignment, group.epochs.assigned_at_ms) == (-1, 0)
 
 
 def test_an_empty_classic_group_whose_record_has_an_empty_protocol_has_none():

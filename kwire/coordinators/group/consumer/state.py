@@ -149,7 +149,7 @@ class ConsumerTables:
         if value is not None:
             self._change(group_id, assignment=value.assignment_epoch, assigned_at_ms=value.assignment_timestamp)
         elif group_id in self.epochs:
-            self._change(group_id, assignment=-1)
+            self._change(group_id, assignment=-1, assigned_at_ms=0)
 
     def _replay_target(self, group_id: str, member_id: str, value: Any) -> None:
         if value is None:
