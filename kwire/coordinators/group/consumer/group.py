@@ -22,7 +22,6 @@ from kwire.coordinators.group.consumer.state import (
     ConsumerTables,
     Epochs,
     ResolvedRegex,
-    Target,
     epoch_tombstone,
     old_metadata_tombstone,
     regex_tombstone,
@@ -30,7 +29,7 @@ from kwire.coordinators.group.consumer.state import (
     target_epoch_tombstone,
 )
 from kwire.coordinators.group.group import CONSUMER
-from kwire.coordinators.group.modern.assignment import NO_PARTITIONS, Partitions
+from kwire.coordinators.group.modern.assignment import NO_PARTITIONS, Partitions, Target
 from kwire.coordinators.group.modern.view import GroupView
 from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError

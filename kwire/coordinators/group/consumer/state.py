@@ -15,34 +15,25 @@ Compaction may leave a group's records in any order, so each is taken as it come
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from kwire.coordinators.group.consumer.member import Member, Owned, with_current, with_subscription
-from kwire.coordinators.group.modern.assignment import Partitions, partitions_of
-from kwire.coordinators.group.modern.instances import note_instance, release_instance
+from kwire.coordinators.group.modern import state as modern
+from kwire.coordinators.group.modern.assignment import Partitions, Target, target_of
+from kwire.coordinators.group.modern.instances import StaticMemberTables
 from kwire.coordinators.group.records import ModernEntry, modern_record
 from kwire.coordinators.machine import Record
-from kwire.coordinators.timeline import NestedTable, Table, Timeline
+from kwire.coordinators.timeline import NestedTable, Timeline
 from kwire.types import Uuid
 from kwire.wire import messages
 
 
 @dataclass(frozen=True, slots=True)
-class Epochs:
-    """The epochs of a group, which begin at 1. ``has_old_metadata``: a record of type 4 is left to delete."""
+class Epochs(modern.Epochs):
+    """``has_old_metadata``: a record of type 4 is left to delete."""
 
-    group: int = 1
-    metadata_hash: int = 0
-    assignment: int = 1
-    assigned_at_ms: int = 0
     has_old_metadata: bool = False
-
-
-class Target(NamedTuple):
-    """The target assignment of a member."""
-
-    partitions: Partitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +45,7 @@ class ResolvedRegex:
     resolved_ms: int
 
 
-class ConsumerTables:
+class ConsumerTables(StaticMemberTables[Epochs, Member, Target]):
     """By group id, and then: ``members`` and ``targets`` by member id, ``regexes`` by expression.
 
     Derived from the members: ``owners``, the member that has a partition or must give it up, by topic id and partition;
@@ -62,12 +53,9 @@ class ConsumerTables:
     """
 
     def __init__(self, timeline: Timeline) -> None:
-        self.epochs: Table[str, Epochs] = Table(timeline)
-        self.members: NestedTable[Member] = NestedTable(timeline)
-        self.targets: NestedTable[Target] = NestedTable(timeline)
+        super().__init__(timeline, Epochs(), modern.MemberReader(Member, with_subscription, with_current, target_of))
         self.regexes: NestedTable[ResolvedRegex] = NestedTable(timeline)
         self.owners: NestedTable[str] = NestedTable(timeline)
-        self.instances: NestedTable[str] = NestedTable(timeline)
 
     def replay(self, entry: ModernEntry) -> None:
         """Apply one record of a consumer group."""
@@ -77,64 +65,43 @@ class ConsumerTables:
                 self._replay_metadata(group_id, value)
             case 4:
                 if value is not None or group_id in self.epochs:
-                    self._change(group_id, has_old_metadata=value is not None)
+                    self.change(group_id, has_old_metadata=value is not None)
             case 5:
-                self._replay_subscription(group_id, key.member_id, value)
+                self.replay_member(group_id, key.member_id, value)
             case 6:
-                self._replay_target_metadata(group_id, value)
+                self.replay_target_metadata(group_id, value)
             case 7:
-                self._replay_target(group_id, key.member_id, value)
+                self.replay_target(group_id, key.member_id, value)
             case 8:
-                self._replay_current(group_id, key.member_id, value)
+                self.replay_current(group_id, key.member_id, value)
             case 16:
                 self._replay_regex(group_id, key.regular_expression, value)
 
-    def _change(self, group_id: str, **fields: Any) -> None:
-        self.epochs[group_id] = replace(self.epochs.get(group_id) or Epochs(), **fields)
-
     def _replay_metadata(self, group_id: str, value: messages.ConsumerGroupMetadataValue | None) -> None:
         if value is not None:
-            self._change(group_id, group=value.epoch, metadata_hash=value.metadata_hash)
+            self.change(group_id, group=value.epoch, metadata_hash=value.metadata_hash)
             return
-        self.epochs.pop(group_id)
-        for table in (self.targets, self.regexes):
-            for path, _ in table.under(group_id):
-                table.remove(path)
-        for path, _ in self.members.under(group_id):
-            self._remove_member(group_id, path[1])
+        self.remove_group(group_id)
+        for path, _ in self.regexes.under(group_id):
+            self.regexes.remove(path)
 
-    def _replay_subscription(self, group_id: str, member_id: str, value: Any) -> None:
-        path = (group_id, member_id)
-        before = self.members.get(path)
+    def _replay_regex(self, group_id: str, regex: str, value: Any) -> None:
         if value is None:
-            if before is not None:
-                self._remove_member(group_id, member_id)
+            self.regexes.remove((group_id, regex))
             return
-        self._change(group_id)
-        member = with_subscription(before or Member(member_id), value)
-        self.members.set(path, member)
-        note_instance(self.instances, group_id, before, member)
+        self.change(group_id)
+        self.regexes.set((group_id, regex), ResolvedRegex(frozenset(value.topics), value.version, value.timestamp))
 
-    def _replay_current(self, group_id: str, member_id: str, value: Any) -> None:
-        path = (group_id, member_id)
-        before = self.members.get(path)
-        if before is None and value is None:
-            return
-        self._change(group_id)
-        before = before or Member(member_id)
-        member = with_current(before, value)
-        self.members.set(path, member)
+    def set_current(self, group_id: str, before: Member, member: Member) -> None:
+        super().set_current(group_id, before, member)
         self._release(group_id, before)
         for owned in (member.assigned, member.revoking):
             for topic_id, partition in _each(owned):
-                self.owners.set((group_id, topic_id, partition), member_id)
+                self.owners.set((group_id, topic_id, partition), member.member_id)
 
-    def _remove_member(self, group_id: str, member_id: str) -> None:
-        member = self.members.get((group_id, member_id))
-        assert member is not None
+    def remove_member(self, group_id: str, member: Member) -> None:
         self._release(group_id, member)
-        release_instance(self.instances, group_id, member)
-        self.members.remove((group_id, member_id))
+        super().remove_member(group_id, member)
 
     def _release(self, group_id: str, member: Member) -> None:
         for owned in (member.assigned, member.revoking):
@@ -142,29 +109,6 @@ class ConsumerTables:
                 path = (group_id, topic_id, partition)
                 if self.owners.get(path) == member.member_id:
                     self.owners.remove(path)
-
-    def _replay_target_metadata(
-        self, group_id: str, value: messages.ConsumerGroupTargetAssignmentMetadataValue | None
-    ) -> None:
-        if value is not None:
-            self._change(group_id, assignment=value.assignment_epoch, assigned_at_ms=value.assignment_timestamp)
-        elif group_id in self.epochs:
-            self._change(group_id, assignment=-1, assigned_at_ms=0)
-
-    def _replay_target(self, group_id: str, member_id: str, value: Any) -> None:
-        if value is None:
-            self.targets.remove((group_id, member_id))
-            return
-        self._change(group_id)
-        pairs = ((each.topic_id, each.partitions) for each in value.topic_partitions)
-        self.targets.set((group_id, member_id), Target(partitions_of(pairs)))
-
-    def _replay_regex(self, group_id: str, regex: str, value: Any) -> None:
-        if value is None:
-            self.regexes.remove((group_id, regex))
-            return
-        self._change(group_id)
-        self.regexes.set((group_id, regex), ResolvedRegex(frozenset(value.topics), value.version, value.timestamp))
 
 
 def epoch_record(group_id: str, epoch: int, metadata_hash: int) -> Record:

@@ -9,7 +9,7 @@ anything; a member that is missing gets nothing.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from kwire.types import Uuid
 
@@ -17,6 +17,12 @@ from kwire.types import Uuid
 Partitions: TypeAlias = Mapping[Uuid, frozenset[int]]
 
 NO_PARTITIONS: Partitions = {}
+
+
+class Target(NamedTuple):
+    """The target assignment of a member; in a tuple, as the tables treat a dict as a nested table."""
+
+    partitions: Partitions
 
 
 class AssignorFailure(Exception):
@@ -57,6 +63,11 @@ def partitions_of(pairs: Iterable[tuple[Uuid, Iterable[int]]]) -> Partitions:
         if held:
             found[topic_id] = found.get(topic_id, frozenset()) | held
     return found
+
+
+def target_of(value: Any) -> Target:
+    """The target assignment of a member that a record has."""
+    return Target(partitions_of((each.topic_id, each.partitions) for each in value.topic_partitions))
 
 
 def changed_targets(

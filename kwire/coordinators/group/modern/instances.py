@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
-from kwire.coordinators.timeline import NestedTable
+from kwire.coordinators.group.modern.state import Epochs, MemberReader, ModernMember, ModernTables
+from kwire.coordinators.timeline import NestedTable, Timeline
 from kwire.errors import Code, KafkaError
 
 
-class MayBeStatic(Protocol):
-    """A member; ``instance_id`` None: it is dynamic."""
+class MayBeStatic(ModernMember, Protocol):
+    """``instance_id`` None: the member is dynamic."""
 
-    @property
-    def member_id(self) -> str: ...
     @property
     def instance_id(self) -> str | None: ...
 
 
+E = TypeVar("E", bound=Epochs)
 M = TypeVar("M", bound=MayBeStatic)
+T = TypeVar("T")
 
 
 def check_instance(member: M | None, member_id: str, instance_id: str) -> M:
@@ -39,16 +40,26 @@ def check_instance(member: M | None, member_id: str, instance_id: str) -> M:
     return member
 
 
-def note_instance(instances: NestedTable[str], group_id: str, before: MayBeStatic | None, member: MayBeStatic) -> None:
-    """The record of a member changed it from ``before``. ``instances``: member ids by group id and instance id."""
-    if before is not None and before.instance_id not in (None, member.instance_id):
-        release_instance(instances, group_id, before)
-    if member.instance_id is not None:
-        instances.set((group_id, member.instance_id), member.member_id)
+class StaticMemberTables(ModernTables[E, M, T]):
+    """The same with ``instances``, by group id and instance id the member that has it."""
 
+    def __init__(self, timeline: Timeline, no_epochs: E, reader: MemberReader[M, T]) -> None:
+        super().__init__(timeline, no_epochs, reader)
+        self.instances: NestedTable[str] = NestedTable(timeline)
 
-def release_instance(instances: NestedTable[str], group_id: str, member: MayBeStatic) -> None:
-    """A member is gone; its instance id may have gone to another one before."""
-    path = (group_id, member.instance_id)
-    if member.instance_id is not None and instances.get(path) == member.member_id:
-        instances.remove(path)
+    def set_member(self, group_id: str, before: M | None, member: M) -> None:
+        super().set_member(group_id, before, member)
+        if before is not None and before.instance_id != member.instance_id:
+            self._release_instance(group_id, before)
+        if member.instance_id is not None:
+            self.instances.set((group_id, member.instance_id), member.member_id)
+
+    def remove_member(self, group_id: str, member: M) -> None:
+        self._release_instance(group_id, member)
+        super().remove_member(group_id, member)
+
+    def _release_instance(self, group_id: str, member: M) -> None:
+        """A member has its instance id no more; it may have gone to another one before."""
+        path = (group_id, member.instance_id)
+        if member.instance_id is not None and self.instances.get(path) == member.member_id:
+            self.instances.remove(path)

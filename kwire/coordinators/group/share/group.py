@@ -13,11 +13,11 @@ from typing import Final
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
 from kwire.coordinators.group.group import SHARE, Retention
 from kwire.coordinators.group.modern.assignment import Partitions
+from kwire.coordinators.group.modern.state import Epochs
 from kwire.coordinators.group.share.commands import DescribedMember, DescribedShareGroup
 from kwire.coordinators.group.share.member import Member, remove_records
 from kwire.coordinators.group.share.state import (
     NO_STATES,
-    Epochs,
     ShareTables,
     States,
     epoch_tombstone,
@@ -64,7 +64,7 @@ class ShareGroup:
 
     @property
     def targets(self) -> Mapping[str, Partitions]:
-        return {path[1]: target for path, (target,) in self._tables.targets.under(self.group_id)}
+        return {path[1]: target.partitions for path, target in self._tables.targets.under(self.group_id)}
 
     @property
     def state(self) -> str:

@@ -17,11 +17,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kwire.coordinators.group.modern.assignment import Partitions, partitions_of
+from kwire.coordinators.group.modern.assignment import Target, target_of
+from kwire.coordinators.group.modern.state import Epochs, MemberReader, ModernTables
 from kwire.coordinators.group.records import ModernEntry, modern_record
 from kwire.coordinators.group.share.member import Member, with_current, with_subscription
 from kwire.coordinators.machine import Record
-from kwire.coordinators.timeline import NestedTable, Table, Timeline
+from kwire.coordinators.timeline import Table, Timeline
 from kwire.types import Uuid
 from kwire.wire.messages import (
     ShareGroupMetadataKey,
@@ -31,16 +32,6 @@ from kwire.wire.messages import (
     ShareGroupTargetAssignmentMetadataKey,
     ShareGroupTargetAssignmentMetadataValue,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Epochs:
-    """The epochs of a group, which begin at 1. ``assigned_at_ms`` 0: there was no target assignment yet."""
-
-    group: int = 1
-    metadata_hash: int = 0
-    assignment: int = 1
-    assigned_at_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +54,11 @@ class States:
 NO_STATES = States({}, {}, {})
 
 
-class ShareTables:
+class ShareTables(ModernTables[Epochs, Member, Target]):
     """By group id, and then: ``members`` and ``targets`` by member id."""
 
     def __init__(self, timeline: Timeline) -> None:
-        self.epochs: Table[str, Epochs] = Table(timeline)
-        self.members: NestedTable[Member] = NestedTable(timeline)
-        # In a tuple, as the tables treat a dict as a nested table.
-        self.targets: NestedTable[tuple[Partitions]] = NestedTable(timeline)
+        super().__init__(timeline, Epochs(), MemberReader(Member, with_subscription, with_current, target_of))
         self.states: Table[str, States] = Table(timeline)
 
     def replay(self, entry: ModernEntry) -> None:
@@ -78,68 +66,30 @@ class ShareTables:
         group_id, key, value = entry.group_id, entry.key, entry.value
         match type(key).KEY:
             case 10:
-                self._replay_subscription(group_id, key.member_id, value)
+                self.replay_member(group_id, key.member_id, value)
             case 11:
                 self._replay_metadata(group_id, value)
             case 12:
-                self._replay_target_metadata(group_id, value)
+                self.replay_target_metadata(group_id, value)
             case 13:
-                self._replay_target(group_id, key.member_id, value)
+                self.replay_target(group_id, key.member_id, value)
             case 14:
-                self._replay_current(group_id, key.member_id, value)
+                self.replay_current(group_id, key.member_id, value)
             case 15:
                 self._replay_states(group_id, value)
 
-    def _change(self, group_id: str, **fields: Any) -> None:
-        self.epochs[group_id] = replace(self.epochs.get(group_id) or Epochs(), **fields)
-
     def _replay_metadata(self, group_id: str, value: ShareGroupMetadataValue | None) -> None:
         if value is not None:
-            self._change(group_id, group=value.epoch, metadata_hash=value.metadata_hash)
+            self.change(group_id, group=value.epoch, metadata_hash=value.metadata_hash)
             return
-        self.epochs.pop(group_id)
+        self.remove_group(group_id)
         self.states.pop(group_id)
-        for path, _ in self.targets.under(group_id):
-            self.targets.remove(path)
-        for path, _ in self.members.under(group_id):
-            self.members.remove(path)
-
-    def _replay_subscription(self, group_id: str, member_id: str, value: Any) -> None:
-        path = (group_id, member_id)
-        if value is None:
-            self.members.remove(path)
-            return
-        self._change(group_id)
-        self.members.set(path, with_subscription(self.members.get(path) or Member(member_id), value))
-
-    def _replay_current(self, group_id: str, member_id: str, value: Any) -> None:
-        path = (group_id, member_id)
-        before = self.members.get(path)
-        if before is None and value is None:
-            return
-        self._change(group_id)
-        self.members.set(path, with_current(before or Member(member_id), value))
-
-    def _replay_target_metadata(self, group_id: str, value: Any) -> None:
-        if value is not None:
-            self._change(group_id, assignment=value.assignment_epoch, assigned_at_ms=value.assignment_timestamp)
-        elif group_id in self.epochs:
-            self._change(group_id, assignment=-1, assigned_at_ms=0)
-
-    def _replay_target(self, group_id: str, member_id: str, value: Any) -> None:
-        path = (group_id, member_id)
-        if value is None:
-            self.targets.remove(path)
-            return
-        self._change(group_id)
-        pairs = ((each.topic_id, each.partitions) for each in value.topic_partitions)
-        self.targets.set(path, (partitions_of(pairs),))
 
     def _replay_states(self, group_id: str, value: Any) -> None:
         if value is None:
             self.states.pop(group_id)
             return
-        self._change(group_id)
+        self.change(group_id)
         self.states[group_id] = States(
             _topic_states(value.initializing_topics),
             _topic_states(value.initialized_topics),

@@ -14,38 +14,35 @@ Compaction may leave a group's records in any order, so each is taken as it come
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kwire.coordinators.group.modern.instances import note_instance, release_instance
+from kwire.coordinators.group.modern import state as modern
+from kwire.coordinators.group.modern.instances import StaticMemberTables
 from kwire.coordinators.group.records import ModernEntry, modern_record
 from kwire.coordinators.group.streams.member import Member, target_of_record, with_current, with_metadata
 from kwire.coordinators.group.streams.tasks import TaskSet
 from kwire.coordinators.group.streams.topology import Topology, topology_of
 from kwire.coordinators.machine import Record
-from kwire.coordinators.timeline import NestedTable, Table, Timeline
+from kwire.coordinators.timeline import Table, Timeline
 from kwire.wire import messages
 
 _Config = messages.StreamsGroupMetadataValue.LastAssignmentConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Epochs:
-    """The epochs of a group, which begin at 1, and the other fields of its record.
+class Epochs(modern.Epochs):
+    """The epochs of a group, and the other fields of its record.
 
     ``validated_topology``: the epoch of the topology whose topics all exist, -1 if some do not. ``configs``: the
     settings that the target assignment was last computed with. ``stored_description`` and ``failed_description``: of
     a plugin that keeps descriptions of topologies; they are kept as they are.
     """
 
-    group: int = 1
-    metadata_hash: int = 0
     validated_topology: int = 0
     configs: tuple[tuple[str, str], ...] = ()
     stored_description: int = -1
     failed_description: int = -1
-    assignment: int = 1
-    assigned_at_ms: int = 0
 
 
 class Target(NamedTuple):
@@ -54,15 +51,12 @@ class Target(NamedTuple):
     tasks: TaskSet
 
 
-class StreamsTables:
+class StreamsTables(StaticMemberTables[Epochs, Member, Target]):
     """By group id, and then: ``members`` and ``targets`` by member id, ``instances`` by instance id."""
 
     def __init__(self, timeline: Timeline) -> None:
-        self.epochs: Table[str, Epochs] = Table(timeline)
+        super().__init__(timeline, Epochs(), modern.MemberReader(Member, with_metadata, with_current, _target_of))
         self.topologies: Table[str, Topology] = Table(timeline)
-        self.members: NestedTable[Member] = NestedTable(timeline)
-        self.targets: NestedTable[Target] = NestedTable(timeline)
-        self.instances: NestedTable[str] = NestedTable(timeline)
 
     def replay(self, entry: ModernEntry) -> None:
         """Apply one record of a streams group."""
@@ -71,22 +65,19 @@ class StreamsTables:
             case 17:
                 self._replay_metadata(group_id, value)
             case 19:
-                self._replay_member(group_id, key.member_id, value)
+                self.replay_member(group_id, key.member_id, value)
             case 20:
-                self._replay_target_metadata(group_id, value)
+                self.replay_target_metadata(group_id, value)
             case 21:
-                self._replay_target(group_id, key.member_id, value)
+                self.replay_target(group_id, key.member_id, value)
             case 22:
-                self._replay_current(group_id, key.member_id, value)
+                self.replay_current(group_id, key.member_id, value)
             case 23:
                 self._replay_topology(group_id, value)
 
-    def _change(self, group_id: str, **fields: Any) -> None:
-        self.epochs[group_id] = replace(self.epochs.get(group_id) or Epochs(), **fields)
-
     def _replay_metadata(self, group_id: str, value: messages.StreamsGroupMetadataValue | None) -> None:
         if value is not None:
-            self._change(
+            self.change(
                 group_id,
                 group=value.epoch,
                 metadata_hash=value.metadata_hash,
@@ -96,60 +87,21 @@ class StreamsTables:
                 failed_description=value.failed_description_topology_epoch,
             )
             return
-        self.epochs.pop(group_id)
+        self.remove_group(group_id)
         self.topologies.pop(group_id)
-        for path, _ in self.targets.under(group_id):
-            self.targets.remove(path)
-        for path, _ in self.members.under(group_id):
-            self._remove_member(group_id, path[1])
-
-    def _replay_member(self, group_id: str, member_id: str, value: Any) -> None:
-        path = (group_id, member_id)
-        before = self.members.get(path)
-        if value is None:
-            if before is not None:
-                self._remove_member(group_id, member_id)
-            return
-        self._change(group_id)
-        member = with_metadata(before or Member(member_id), value)
-        self.members.set(path, member)
-        note_instance(self.instances, group_id, before, member)
-
-    def _replay_current(self, group_id: str, member_id: str, value: Any) -> None:
-        path = (group_id, member_id)
-        before = self.members.get(path)
-        if before is None and value is None:
-            return
-        self._change(group_id)
-        self.members.set(path, with_current(before or Member(member_id), value))
-
-    def _replay_target_metadata(self, group_id: str, value: Any) -> None:
-        if value is not None:
-            self._change(group_id, assignment=value.assignment_epoch, assigned_at_ms=value.assignment_timestamp)
-        elif group_id in self.epochs:
-            self._change(group_id, assignment=-1, assigned_at_ms=0)
-
-    def _replay_target(self, group_id: str, member_id: str, value: Any) -> None:
-        if value is None:
-            self.targets.remove((group_id, member_id))
-            return
-        self._change(group_id)
-        self.targets.set((group_id, member_id), Target(target_of_record(value)))
 
     def _replay_topology(self, group_id: str, value: Any) -> None:
         if value is None:
             self.topologies.pop(group_id)
             return
-        self._change(group_id)
+        self.change(group_id)
         topology = topology_of(value)
         if topology is not None:
             self.topologies[group_id] = topology
 
-    def _remove_member(self, group_id: str, member_id: str) -> None:
-        member = self.members.get((group_id, member_id))
-        assert member is not None
-        release_instance(self.instances, group_id, member)
-        self.members.remove((group_id, member_id))
+
+def _target_of(value: messages.StreamsGroupTargetAssignmentMemberValue) -> Target:
+    return Target(target_of_record(value))
 
 
 def epoch_record(group_id: str, epochs: Epochs) -> Record:
