@@ -30,14 +30,14 @@ from kwire.coordinators.group.consumer.state import (
 )
 from kwire.coordinators.group.group import CONSUMER
 from kwire.coordinators.group.modern.assignment import NO_PARTITIONS, Partitions, Target
-from kwire.coordinators.group.modern.view import GroupView
+from kwire.coordinators.group.modern.view import CommittingGroupView
 from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError
 
 KIND = CONSUMER
 
 
-class ConsumerGroup(GroupView[Member, Target]):
+class ConsumerGroup(CommittingGroupView[Epochs, Member, Target]):
     """A ``Group``. One that is about to be created has no members."""
 
     kind = KIND
@@ -47,12 +47,6 @@ class ConsumerGroup(GroupView[Member, Target]):
         self._tables = tables
 
     # Its parts
-
-    @property
-    def epochs(self) -> Epochs:
-        table = self._tables.epochs
-        found = table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
-        return Epochs() if found is None else found
 
     @cached_property
     def regexes(self) -> Mapping[str, ResolvedRegex]:
@@ -82,37 +76,13 @@ class ConsumerGroup(GroupView[Member, Target]):
         """The topics that a member subscribes to, by name or by an expression that is resolved."""
         return subscribed_topics(self.members.values(), self.regexes)
 
-    @property
-    def state(self) -> str:
-        """As ListGroups and ConsumerGroupDescribe name it."""
-        epochs = self.epochs
-        if not self.members:
-            return "Empty"
-        if epochs.group > epochs.assignment:
-            return "Assigning"
-        is_stable = all(member.is_reconciled_to(epochs.assignment) for member in self.members.values())
-        return "Stable" if is_stable else "Reconciling"
+    def has_member_epoch(self, member: Member) -> bool:
+        return member.classic is None
 
-    # The interface ``Group``
-
-    def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
-        del now_ms
-        if command.generation_id < 0 and not self.members:
-            return
-        member = self.member(command.member_id)
-        if member.classic is None and not command.has_member_epoch:
-            raise KafkaError(
-                Code.UNSUPPORTED_VERSION,
-                "OffsetCommit version 9 or above must be used by members using the consumer group protocol",
-            )
+    def check_epoch_of_commit(self, member: Member, command: CommitOffsets) -> None:
         _check_commit(member, command)
 
-    def check_transactional_commit(self, command: CommitOffsets) -> None:
-        if command.generation_id < 0 and not self.members:
-            return
-        if command.generation_id == -1 and not command.member_id and command.group_instance_id is None:
-            return
-        _check_commit(self.member(command.member_id), command)
+    # The interface ``Group``
 
     def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
         """Whether the sender of OffsetFetch may read. KafkaError(UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH)."""

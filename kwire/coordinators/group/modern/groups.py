@@ -6,23 +6,14 @@ Responsible for: the methods of ``ModernKind`` that are the same for each kind. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from kwire.coordinators.group.commands import ListedGroup
 from kwire.coordinators.group.group import Group, each_listed
-from kwire.coordinators.timeline import NestedTable, Table
+from kwire.coordinators.group.modern.state import ModernTables
 from kwire.errors import Code, KafkaError
 
 G_co = TypeVar("G_co", bound=Group, covariant=True)
-
-
-class GroupTables(Protocol):
-    """A group is there if it has epochs; members are found by group id, then member id."""
-
-    @property
-    def epochs(self) -> Table[str, Any]: ...
-    @property
-    def members(self) -> NestedTable[Any]: ...
 
 
 class ModernGroups(Generic[G_co]):
@@ -35,7 +26,7 @@ class ModernGroups(Generic[G_co]):
     def __init__(
         self,
         kind: str,
-        tables: GroupTables,
+        tables: ModernTables[Any, Any, Any],
         *,
         make: Callable[[str, bool], G_co],
         find_any: Callable[[str], Group | None],

@@ -6,14 +6,13 @@ how a heartbeat changes it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
 from typing import Final
 
-from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
+from kwire.coordinators.group.commands import CommitOffsets
 from kwire.coordinators.group.group import SHARE, Retention
-from kwire.coordinators.group.modern.assignment import Partitions
+from kwire.coordinators.group.modern.assignment import Partitions, Target
 from kwire.coordinators.group.modern.state import Epochs
+from kwire.coordinators.group.modern.view import GroupView
 from kwire.coordinators.group.share.commands import DescribedMember, DescribedShareGroup
 from kwire.coordinators.group.share.member import Member, remove_records
 from kwire.coordinators.group.share.state import (
@@ -30,31 +29,17 @@ from kwire.errors import Code, KafkaError
 KIND: Final = SHARE
 
 
-class ShareGroup:
-    """A ``Group``. ``is_committed``: the group as it is committed, else as it is written."""
+class ShareGroup(GroupView[Epochs, Member, Target]):
+    """A ``Group``. One that is about to be created has no members."""
 
     kind = KIND
     # A share group has no committed offsets, and stays until it is deleted.
     may_expire = False
-    empty_since_ms = -1
     retention = Retention.NONE
 
     def __init__(self, tables: ShareTables, group_id: str, *, is_committed: bool = False) -> None:
-        self.group_id = group_id
+        super().__init__(tables, group_id, is_committed=is_committed)
         self._tables = tables
-        self._is_committed = is_committed
-
-    @cached_property
-    def members(self) -> Mapping[str, Member]:
-        table = self._tables.members
-        found = table.committed_under(self.group_id) if self._is_committed else table.under(self.group_id)
-        return {path[1]: member for path, member in found}
-
-    @property
-    def epochs(self) -> Epochs:
-        table = self._tables.epochs
-        found = table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
-        return found or Epochs()
 
     @property
     def states(self) -> States:
@@ -62,9 +47,10 @@ class ShareGroup:
         found = table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
         return found or NO_STATES
 
-    @property
-    def targets(self) -> Mapping[str, Partitions]:
-        return {path[1]: target.partitions for path, target in self._tables.targets.under(self.group_id)}
+    def target(self, member_id: str) -> Partitions | None:
+        """The target assignment of the member with this id; None if it has none."""
+        target = self.targets.get(member_id)
+        return None if target is None else target.partitions
 
     @property
     def state(self) -> str:
@@ -72,10 +58,6 @@ class ShareGroup:
 
     # --- Group
     # -------------------------------------------------------------------------------------------------------
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.members
 
     def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
         del command, now_ms
@@ -93,12 +75,6 @@ class ShareGroup:
 
     def subscribes_to(self, topic: str) -> bool:
         return any(topic in member.topics for member in self.members.values())
-
-    def listed(self) -> ListedGroup:
-        return ListedGroup(self.group_id, KIND, self.state, KIND)
-
-    def described(self) -> DescribedGroup:
-        raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {self.group_id} is not a classic group.")
 
     def tombstones(self) -> list[Record]:
         records = [record for member_id in self.members for record in remove_records(self.group_id, member_id)]

@@ -133,8 +133,7 @@ def heartbeat(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
 
 def leave(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
     """The member leaves. Raises KafkaError(UNKNOWN_MEMBER_ID)."""
-    if command.member_id not in step.group.members:
-        raise _unknown(step.group, command.member_id)
+    step.group.member(command.member_id)
     fence(step, command.member_id)
     return HeartbeatAnswer(command.member_id, command.member_epoch)
 
@@ -153,12 +152,10 @@ def fence(step: Step, member_id: str) -> None:
 
 
 def _find_or_add(group: ShareGroup, command: ShareHeartbeat) -> Member:
-    member = group.members.get(command.member_id)
     epoch = command.member_epoch
     if epoch == 0:
-        return member or Member(command.member_id)
-    if member is None:
-        raise _unknown(group, command.member_id)
+        return group.members.get(command.member_id) or Member(command.member_id)
+    member = group.member(command.member_id)
     if epoch > member.epoch:
         raise KafkaError(
             Code.FENCED_MEMBER_EPOCH,
@@ -176,10 +173,6 @@ def _find_or_add(group: ShareGroup, command: ShareHeartbeat) -> Member:
     return member
 
 
-def _unknown(group: ShareGroup, member_id: str) -> KafkaError:
-    return KafkaError(Code.UNKNOWN_MEMBER_ID, f"Member {member_id} is not a member of group {group.group_id}.")
-
-
 def _has_unassigned(group: ShareGroup) -> bool:
     """Whether partitions of topics that members read have a state and are not assigned, or the other way round."""
     if not group.members:
@@ -187,7 +180,7 @@ def _has_unassigned(group: ShareGroup) -> bool:
     names = _topic_names(group.members.values())
     assigned: dict[Uuid, set[int]] = {}
     for target in group.targets.values():
-        for topic_id, partitions in target.items():
+        for topic_id, partitions in target.partitions.items():
             assigned.setdefault(topic_id, set()).update(partitions)
     return any(
         state.name in names and assigned.get(topic_id, set()) != state.partitions
@@ -213,12 +206,11 @@ def _target(step: Step, member: Member, group_epoch: int) -> tuple[int, Partitio
     """The epoch of the target assignment and what it gives the member; computed if the group's epoch is newer."""
     group = step.group
     epochs = group.epochs
-    targets = group.targets
     if group_epoch <= epochs.assignment or not _may_compute(step):
-        return epochs.assignment, targets.get(member.member_id, NO_PARTITIONS)
+        return epochs.assignment, group.target(member.member_id) or NO_PARTITIONS
     members = _members_with(group, member)
     specs = {
-        each.member_id: MemberSpec(_topic_ids(step, each), targets.get(each.member_id, NO_PARTITIONS))
+        each.member_id: MemberSpec(_topic_ids(step, each), group.target(each.member_id) or NO_PARTITIONS)
         for each in members.values()
     }
     assignable = {topic_id: state.partitions for topic_id, state in group.states.initialized.items()}
@@ -226,7 +218,7 @@ def _target(step: Step, member: Member, group_epoch: int) -> tuple[int, Partitio
     found = assign(specs, assignable, is_homogeneous=is_homogeneous)
     step.effects.records += [
         target_record(group.group_id, member_id, target)
-        for member_id, target in changed_targets(targets.get, found, members)
+        for member_id, target in changed_targets(group.target, found, members)
     ]
     step.effects.records.append(target_epoch_record(group.group_id, group_epoch, step.now_ms))
     return group_epoch, found.get(member.member_id, NO_PARTITIONS)

@@ -12,7 +12,7 @@ from typing import Final
 
 from kwire.coordinators.group.commands import CommitOffsets
 from kwire.coordinators.group.group import STREAMS
-from kwire.coordinators.group.modern.view import GroupView
+from kwire.coordinators.group.modern.view import CommittingGroupView
 from kwire.coordinators.group.streams.member import (
     Member,
     current_tombstone,
@@ -34,7 +34,7 @@ from kwire.errors import Code, KafkaError
 KIND: Final = STREAMS
 
 
-class StreamsGroup(GroupView[Member, Target]):
+class StreamsGroup(CommittingGroupView[Epochs, Member, Target]):
     """A ``Group``. One that is about to be created has no members and no topology."""
 
     kind = KIND
@@ -44,12 +44,6 @@ class StreamsGroup(GroupView[Member, Target]):
         self._tables = tables
 
     # Its parts
-
-    @property
-    def epochs(self) -> Epochs:
-        table = self._tables.epochs
-        found = table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
-        return Epochs() if found is None else found
 
     @property
     def topology(self) -> Topology | None:
@@ -62,38 +56,36 @@ class StreamsGroup(GroupView[Member, Target]):
         return NOTHING if target is None else target.tasks
 
     @property
-    def state(self) -> str:
-        """As ListGroups and StreamsGroupDescribe name it."""
-        epochs, topology = self.epochs, self.topology
-        if not self.members:
-            return "Empty"
-        if topology is None or topology.epoch != epochs.validated_topology:
-            return "NotReady"
-        if epochs.group > epochs.assignment:
-            return "Assigning"
-        is_stable = all(member.is_reconciled_to(epochs.assignment) for member in self.members.values())
-        return "Stable" if is_stable else "Reconciling"
+    def is_ready(self) -> bool:
+        topology = self.topology
+        return topology is not None and topology.epoch == self.epochs.validated_topology
+
+    def check_epoch_of_commit(self, member: Member, command: CommitOffsets) -> None:
+        """Check the epoch of a commit: the member's, or an older one since which it has had the tasks."""
+        epoch = command.generation_id
+        if epoch == member.epoch:
+            return
+        if epoch > member.epoch:
+            raise _stale(f"Received member epoch {epoch} is newer than current member epoch {member.epoch}.")
+        topology = self.topology
+        if topology is None:
+            raise _stale("Topology is not available for offset commit validation.")
+        readers = topology.readers()
+        for each in command.offsets:
+            reader = readers.get(each.topic)
+            if reader is None:
+                raise _stale(f"Topic {each.topic} is not in the topology.")
+            subtopology = reader.subtopology_id
+            since = member.assigned.active.get(subtopology, {}).get(each.partition)
+            if since is None:
+                since = member.revoking.active.get(subtopology, {}).get(each.partition)
+            name = f"{subtopology}-{each.partition}"
+            if since is None:
+                raise _stale(f"Task {name} is not assigned or pending revocation for member.")
+            if epoch < since:
+                raise _stale(f"Received member epoch {epoch} is older than assignment epoch {since} for task {name}.")
 
     # The interface ``Group``
-
-    def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
-        del now_ms
-        if command.generation_id < 0 and not self.members:
-            return
-        member = self.member(command.member_id)
-        if not command.has_member_epoch:
-            raise KafkaError(
-                Code.UNSUPPORTED_VERSION,
-                "OffsetCommit version 9 or above must be used by members using the streams group protocol",
-            )
-        self._check_commit(member, command)
-
-    def check_transactional_commit(self, command: CommitOffsets) -> None:
-        if command.generation_id < 0 and not self.members:
-            return
-        if command.generation_id == -1 and not command.member_id and command.group_instance_id is None:
-            return
-        self._check_commit(self.member(command.member_id), command)
 
     def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
         """Whether the sender of OffsetFetch may read. KafkaError(UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH)."""
@@ -118,31 +110,6 @@ class StreamsGroup(GroupView[Member, Target]):
         records.append(target_epoch_tombstone(group_id))
         records += [metadata_tombstone(group_id, member_id) for member_id in self.members]
         return [*records, epoch_tombstone(group_id), topology_tombstone(group_id)]
-
-    def _check_commit(self, member: Member, command: CommitOffsets) -> None:
-        """Check the epoch of a commit: the member's, or an older one since which it has had the tasks."""
-        epoch = command.generation_id
-        if epoch == member.epoch:
-            return
-        if epoch > member.epoch:
-            raise _stale(f"Received member epoch {epoch} is newer than current member epoch {member.epoch}.")
-        topology = self.topology
-        if topology is None:
-            raise _stale("Topology is not available for offset commit validation.")
-        readers = topology.readers()
-        for each in command.offsets:
-            reader = readers.get(each.topic)
-            if reader is None:
-                raise _stale(f"Topic {each.topic} is not in the topology.")
-            subtopology = reader.subtopology_id
-            since = member.assigned.active.get(subtopology, {}).get(each.partition)
-            if since is None:
-                since = member.revoking.active.get(subtopology, {}).get(each.partition)
-            name = f"{subtopology}-{each.partition}"
-            if since is None:
-                raise _stale(f"Task {name} is not assigned or pending revocation for member.")
-            if epoch < since:
-                raise _stale(f"Received member epoch {epoch} is older than assignment epoch {since} for task {name}.")
 
 
 def _stale(message: str) -> KafkaError:
