@@ -38,7 +38,7 @@ def show_record(key, value):
 
 
 def tables_of(machine):
-    tables = machine.consumer.tables
+    tables = machine.consumer.parts.tables
     return (
         *(tables.epochs, tables.members, tables.targets, tables.regexes, tables.owners, tables.instances),
         *(machine.classic.records, machine.offsets.committed),
@@ -370,7 +370,7 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
             for partition in partitions
         ]
         assert all(count == 1 for count in Counter(each[:2] for each in held).values())
-        owners = {path[1:]: member_id for path, member_id in self.machine.consumer.tables.owners.under(GROUP)}
+        owners = {path[1:]: member_id for path, member_id in self.machine.consumer.parts.tables.owners.under(GROUP)}
         assert owners == {(topic_id, partition): member_id for topic_id, partition, member_id in held}
 
     @invariant()

@@ -43,7 +43,7 @@ def durable(machine: GroupCoordinator) -> object:
     offsets = machine.offsets
     return (
         *(offsets.committed, offsets.pending, offsets.open_in_group),
-        *(machine.classic.records, machine.streams.tables.epochs),
+        *(machine.classic.records, machine.streams.parts.tables.epochs),
     )
 
 

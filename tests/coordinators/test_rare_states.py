@@ -80,7 +80,7 @@ def test_the_topics_of_a_regular_expression_end_with_its_tombstone():
     machine = GroupCoordinator(GroupConfig())
     resolved = ResolvedRegex(frozenset({"t"}), 1, 2)
     replay(machine, epoch_record("g", 3, 0), regex_record("g", "t.*", resolved))
-    regexes = machine.consumer.tables.regexes
+    regexes = machine.consumer.parts.tables.regexes
     assert dict(regexes.under("g")) == {("g", "t.*"): resolved}
     replay(machine, regex_tombstone("g", "t.*"))
     assert not dict(regexes.under("g"))

@@ -40,7 +40,7 @@ def show_record(key, value):
 
 
 def tables_of(machine):
-    tables = machine.streams.tables
+    tables = machine.streams.parts.tables
     return (tables.epochs, tables.topologies, tables.members, tables.targets, tables.instances)
 
 

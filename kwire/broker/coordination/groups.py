@@ -56,6 +56,7 @@ MODULES_OF_KINDS: Final = {
         "kwire.coordinators.group.share.member",
         "kwire.coordinators.group.share.state",
         "kwire.coordinators.group.share.group",
+        "kwire.coordinators.group.share.step",
         "kwire.coordinators.group.share.heartbeat",
         "kwire.coordinators.group.share.groups",
     ),

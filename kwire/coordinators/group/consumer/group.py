@@ -37,14 +37,10 @@ from kwire.errors import Code, KafkaError
 KIND = CONSUMER
 
 
-class ConsumerGroup(CommittingGroupView[Epochs, Member, Target]):
+class ConsumerGroup(CommittingGroupView[ConsumerTables, Epochs, Member, Target]):
     """A ``Group``. One that is about to be created has no members."""
 
     kind = KIND
-
-    def __init__(self, tables: ConsumerTables, group_id: str, *, is_committed: bool = False) -> None:
-        super().__init__(tables, group_id, is_committed=is_committed)
-        self._tables = tables
 
     # Its parts
 

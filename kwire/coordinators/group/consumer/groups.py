@@ -9,7 +9,7 @@ that does not give up its partitions, ``join`` and ``sync`` one of the classic p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from kwire.coordinators.group.classic.group import ClassicGroup
 from kwire.coordinators.group.classic.groups import ClassicGroups
@@ -25,20 +25,20 @@ from kwire.coordinators.group.consumer import classic_members, heartbeat, migrat
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, DescribedConsumer, DescribedConsumerGroup
 from kwire.coordinators.group.consumer.group import KIND, ConsumerGroup
 from kwire.coordinators.group.consumer.leaving import fence
-from kwire.coordinators.group.consumer.member import LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, MemberState, owned_by
+from kwire.coordinators.group.consumer.member import Member, MemberState, owned_by
 from kwire.coordinators.group.consumer.parts import ConsumerParts, Step
 from kwire.coordinators.group.consumer.state import ResolvedRegex
 from kwire.coordinators.group.consumer.target import bump_epoch, preferred_assignor
 from kwire.coordinators.group.group import Group
 from kwire.coordinators.group.modern.assignment import NO_PARTITIONS
 from kwire.coordinators.group.modern.groups import ModernGroups
-from kwire.coordinators.group.records import ModernEntry
-from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange
+from kwire.coordinators.group.modern.state import LEAVE_EPOCH, LEAVE_STATIC_EPOCH
+from kwire.coordinators.machine import Effects
 from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code, KafkaError
 
 
-class ConsumerGroups(ModernGroups[ConsumerGroup]):
+class ConsumerGroups(ModernGroups[ConsumerParts, ConsumerGroup, Step]):
     """A ``ModernKind``. ``find_any`` gives the group of an id, whatever its kind."""
 
     def __init__(
@@ -49,14 +49,8 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
         classic: ClassicGroups,
         find_any: Callable[[str], Group | None],
     ) -> None:
-        self.parts = ConsumerParts(config, timeline, classic=classic, find_any=find_any)
-        self.tables = tables = self.parts.tables
-        super().__init__(
-            KIND,
-            tables,
-            make=lambda group_id, is_committed: ConsumerGroup(tables, group_id, is_committed=is_committed),
-            find_any=find_any,
-        )
+        parts = ConsumerParts(config, timeline, classic=classic, find_any=find_any)
+        super().__init__(KIND, parts, make_group=ConsumerGroup, make_step=Step)
 
     # Commands
 
@@ -150,57 +144,17 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
 
     # The machine's events
 
-    def replay(self, entry: ModernEntry) -> None:
-        self.tables.replay(entry)
+    def restart(self, step: Step, member: Member) -> None:
+        step.start_session(member)
+        if member.state is MemberState.UNREVOKED_PARTITIONS:
+            step.set_deadline("rebalance", member.member_id, member.rebalance_timeout_ms)
 
-    def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
-        self.parts.metadata = metadata
-        effects = Effects()
-        for group_id in self.group_ids():
-            step = Step(self.parts, ConsumerGroup(self.tables, group_id), now_ms, effects)
-            for member in step.group.members.values():
-                step.start_session(member)
-                if member.state is MemberState.UNREVOKED_PARTITIONS:
-                    step.set_deadline("rebalance", member.member_id, member.rebalance_timeout_ms)
-        return effects
-
-    def on_metadata_change(self, change: MetadataChange, now_ms: int) -> Effects:
-        """Groups look at their topics at the next heartbeat of a member."""
-        del now_ms
-        if change.topics_changed:
-            self.parts.topics_version += 1
-        return Effects()
-
-    def on_timer(self, key: Hashable, now_ms: int) -> Effects:
-        match key:
-            case (_, str(name), str(group_id), str(member_id)):
-                step = Step(self.parts, ConsumerGroup(self.tables, group_id), now_ms)
-                self._on_timer(step, name, member_id)
-                return step.effects
-            case _:
-                raise AssertionError(f"not a timer of consumer groups: {key!r}")
-
-    def _on_timer(self, step: Step, name: str, member_id: str) -> None:
-        group_id = step.group_id
-        member = step.group.members.get(member_id)
-        if name == "session":
-            sessions = self.parts.sessions
-            if member is None:
-                sessions.end(group_id, member_id, step.effects)
-            elif sessions.has_expired(group_id, member_id, now_ms=step.now_ms, effects=step.effects):
-                fence(step, [member])
-            return
-        self.parts.deadlines.fired(name, group_id, member_id)
-        # The timer of an earlier state of the member is ignored: it has another one now, or none.
-        if member is not None:
-            fence(step, [member])
+    def fence(self, step: Step, member: Member) -> None:
+        fence(step, [member])
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         assert isinstance(follow_up, migration.Downgraded), follow_up
         return Effects() if error is not None else migration.on_downgraded(self.parts, follow_up, now_ms)
-
-    def clock_stepped(self, by_ms: int) -> None:
-        self.parts.sessions.clock_stepped(by_ms)
 
     # Helpers
 
@@ -208,12 +162,12 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
         """The group, new, or made of a classic one. KafkaError(GROUP_ID_NOT_FOUND) for a group of another kind."""
         other = self.parts.find_any(group_id)
         if other is None or isinstance(other, ConsumerGroup):
-            return ConsumerGroup(self.tables, group_id)
+            return ConsumerGroup(self.parts.tables, group_id)
         if not isinstance(other, ClassicGroup):
             raise self.not_found(group_id, "")
         if other.is_empty:
             effects.records += other.tombstones()
-            return ConsumerGroup(self.tables, group_id)
+            return ConsumerGroup(self.parts.tables, group_id)
         migration.check_upgrade(self.parts, other)
         changing = self.parts.classic.find_to_change(group_id)
         assert changing is not None

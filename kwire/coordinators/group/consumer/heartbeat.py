@@ -19,8 +19,6 @@ from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, Heartb
 from kwire.coordinators.group.consumer.group import ConsumerGroup
 from kwire.coordinators.group.consumer.leaving import fence
 from kwire.coordinators.group.consumer.member import (
-    LEAVE_EPOCH,
-    LEAVE_STATIC_EPOCH,
     NOTHING_OWNED,
     Member,
     MemberState,
@@ -36,6 +34,7 @@ from kwire.coordinators.group.consumer.state import target_record
 from kwire.coordinators.group.consumer.target import bump_epoch, preferred_assignor, target_of
 from kwire.coordinators.group.modern.assignment import Partitions
 from kwire.coordinators.group.modern.instances import check_instance
+from kwire.coordinators.group.modern.state import LEAVE_EPOCH, LEAVE_STATIC_EPOCH
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
 

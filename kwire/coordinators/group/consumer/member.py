@@ -12,13 +12,11 @@ from enum import IntEnum
 from typing import Any, Final, TypeAlias
 
 from kwire.coordinators.group.commands import Protocols
+from kwire.coordinators.group.modern.state import LEAVE_EPOCH
 from kwire.coordinators.group.records import modern_record
 from kwire.coordinators.machine import Record
 from kwire.types import Uuid
 from kwire.wire import messages
-
-LEAVE_EPOCH: Final = -1
-LEAVE_STATIC_EPOCH: Final = -2
 
 # Topic ids to partitions, each with the epoch at which the member got it.
 Owned: TypeAlias = Mapping[Uuid, Mapping[int, int]]

@@ -38,7 +38,6 @@ from kwire.coordinators.group.modern.assignment import Partitions, partitions_of
 from kwire.coordinators.group.records import ModernEntry, group_record, read_record
 from kwire.coordinators.machine import Effects, Record
 from kwire.coordinators.timeline import Timeline
-from kwire.coordinators.topics import group_hash
 from kwire.errors import Code, KafkaError
 
 _UPGRADES = ("bidirectional", "upgrade")
@@ -137,9 +136,8 @@ def _upgrade_records(parts: ConsumerParts, group: ClassicGroup, members: Iterabl
     group_id, epoch = group.group_id, group.generation_id
     members = list(members)
     topics = {topic for member in members for topic in member.topics}
-    found = [topic for topic in map(parts.metadata.topic, topics) if topic is not None]
     records = [subscription_record(group_id, member) for member in members]
-    records.append(epoch_record(group_id, epoch, group_hash(found)))
+    records.append(epoch_record(group_id, epoch, parts.hash_of(topics)))
     records += [
         target_record(group_id, each.member_id, {topic: frozenset(held) for topic, held in each.assigned.items()})
         for each in members

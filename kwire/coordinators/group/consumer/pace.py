@@ -23,7 +23,7 @@ _SOON_MS_PER_MEMBER: Final = 2
 
 def heartbeat_interval_ms(step: Step, member: Member, group_epoch: int) -> int:
     """The interval for a member that is now as ``member``; ``group_epoch`` is that after the command."""
-    configured_ms: int = step.parts.group_config(step.group_id, "consumer.heartbeat.interval.ms")
+    configured_ms: int = step.setting("consumer.heartbeat.interval.ms")
     if not step.parts.config.consumer_fast_heartbeats or step.parts.has_own_interval(step.group_id):
         return configured_ms
     watched = step.watched

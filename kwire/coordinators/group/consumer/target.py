@@ -29,7 +29,6 @@ from kwire.coordinators.group.modern.assignment import (
     changed_targets,
 )
 from kwire.coordinators.java_order import hash_map_order, string_hash
-from kwire.coordinators.topics import group_hash
 from kwire.errors import Code, KafkaError
 
 
@@ -60,20 +59,11 @@ def target_of(step: Step, member: Member, group_epoch: int) -> tuple[int, Partit
     """The epoch of the target assignment and what it gives the member; computed if the group's epoch is newer."""
     group = step.group
     epochs = group.epochs
-    if group_epoch <= epochs.assignment or not _may_compute(step):
+    if group_epoch <= epochs.assignment or not step.may_assign("consumer.assignment.interval.ms"):
         return epochs.assignment, group.target_of(member)
     targets = _compute(step, members_with(step, member), group_epoch)
     step.add(target_epoch_record(step.group_id, group_epoch, step.now_ms))
     return group_epoch, targets.get(member.member_id, NO_PARTITIONS)
-
-
-def _may_compute(step: Step) -> bool:
-    """Whether the target may be computed: not again before the assignment interval has passed (KIP-1263)."""
-    assigned_at_ms = step.group.epochs.assigned_at_ms
-    if assigned_at_ms == 0:
-        return True
-    interval_ms: int = step.parts.group_config(step.group_id, "consumer.assignment.interval.ms")
-    return interval_ms == 0 or step.now_ms >= assigned_at_ms + interval_ms
 
 
 def members_with(step: Step, member: Member) -> dict[str, Member]:
@@ -89,8 +79,7 @@ def members_with(step: Step, member: Member) -> dict[str, Member]:
 
 def hash_of(step: Step, members: Iterable[Member], regexes: Mapping[str, ResolvedRegex]) -> int:
     """The hash of the topics that these members read."""
-    found = map(step.parts.metadata.topic, subscribed_topics(members, regexes))
-    return group_hash(topic for topic in found if topic is not None)
+    return step.parts.hash_of(subscribed_topics(members, regexes))
 
 
 def preferred_assignor(members: Iterable[Member], default: str) -> str:
@@ -113,10 +102,9 @@ def _compute(step: Step, members: Mapping[str, Member], group_epoch: int) -> Map
         for member_id, member in members.items()
     }
     names = subscribed_topics(members.values(), group.regexes)
-    topics = [topic for topic in map(step.parts.metadata.topic, names) if topic is not None]
     spec = GroupSpec(
         specs,
-        {topic.id: topic.partition_count for topic in topics},
+        {topic.id: topic.partition_count for topic in step.parts.topics(names)},
         is_homogeneous=is_homogeneous(members.values()),
     )
     assignor = ASSIGNORS[preferred_assignor(members.values(), config.consumer_assignors[0])]

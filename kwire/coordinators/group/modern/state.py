@@ -10,9 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
+from kwire.coordinators.group.records import ModernEntry
 from kwire.coordinators.timeline import NestedTable, Table, Timeline
+
+# The epochs of a heartbeat with which a member leaves; with the second its instance id and its target stay.
+LEAVE_EPOCH: Final = -1
+LEAVE_STATIC_EPOCH: Final = -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,10 @@ class ModernTables(Generic[E, M, T]):
         self.targets: NestedTable[T] = NestedTable(timeline)
         self.no_epochs = no_epochs
         self._reader = reader
+
+    def replay(self, entry: ModernEntry) -> None:
+        """Apply one record of a group of this kind."""
+        raise NotImplementedError
 
     def change(self, group_id: str, **fields: Any) -> None:
         """A record of the group changed these fields of its epochs, or none; it exists from then on."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
 from kwire.coordinators.group.group import Retention
@@ -23,41 +23,43 @@ class CommittingMember(MayBeStatic, Protocol):
     def is_reconciled_to(self, epoch: int) -> bool: ...
 
 
+B = TypeVar("B", bound=ModernTables[Any, Any, Any])
+S = TypeVar("S", bound=StaticMemberTables[Any, Any, Any])
 E = TypeVar("E", bound=Epochs)
 M = TypeVar("M", bound=ModernMember)
 C = TypeVar("C", bound=CommittingMember)
 T = TypeVar("T")
 
 
-class GroupView(Generic[E, M, T]):
+class GroupView(Generic[B, E, M, T]):
     """The common part of the ``Group`` classes, each of which sets ``kind``. A group to be created has no members."""
 
     kind: str
     empty_since_ms = -1
 
-    def __init__(self, tables: ModernTables[E, M, T], group_id: str, *, is_committed: bool) -> None:
+    def __init__(self, tables: B, group_id: str, *, is_committed: bool = False) -> None:
         self.group_id = group_id
         self._is_committed = is_committed
-        self._group_tables = tables
+        self._tables = tables
 
     @property
     def epochs(self) -> E:
-        table = self._group_tables.epochs
-        found = table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
-        return self._group_tables.no_epochs if found is None else found
+        table = self._tables.epochs
+        found: E | None = table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
+        return found or self._tables.no_epochs
 
     @cached_property
     def members(self) -> Mapping[str, M]:
         """By member id; not to be kept over a change."""
         if self._is_committed:
-            return {path[1]: member for path, member in self._group_tables.members.committed_under(self.group_id)}
-        return self._group_tables.members.branch(self.group_id)
+            return {path[1]: member for path, member in self._tables.members.committed_under(self.group_id)}
+        return self._tables.members.branch(self.group_id)
 
     @cached_property
     def targets(self) -> Mapping[str, T]:
         if self._is_committed:
-            return {path[1]: target for path, target in self._group_tables.targets.committed_under(self.group_id)}
-        return self._group_tables.targets.branch(self.group_id)
+            return {path[1]: target for path, target in self._tables.targets.committed_under(self.group_id)}
+        return self._tables.targets.branch(self.group_id)
 
     def member(self, member_id: str) -> M:
         """KafkaError(UNKNOWN_MEMBER_ID)."""
@@ -84,17 +86,13 @@ class GroupView(Generic[E, M, T]):
         raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {self.group_id} is not a classic group.")
 
 
-class CommittingGroupView(GroupView[E, C, T]):
+class CommittingGroupView(GroupView[S, E, C, T]):
     """The common part of the groups whose members commit offsets, and may be static."""
 
     retention = Retention.SINCE_COMMIT
 
-    def __init__(self, tables: StaticMemberTables[E, C, T], group_id: str, *, is_committed: bool) -> None:
-        super().__init__(tables, group_id, is_committed=is_committed)
-        self._instances = tables.instances
-
     def static_member(self, instance_id: str) -> C | None:
-        member_id = self._instances.get((self.group_id, instance_id))
+        member_id = self._tables.instances.get((self.group_id, instance_id))
         return None if member_id is None else self.members.get(member_id)
 
     @property

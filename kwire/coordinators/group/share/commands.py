@@ -9,8 +9,6 @@ from typing import NamedTuple
 from kwire.coordinators.group.modern.assignment import Partitions
 from kwire.types import Uuid
 
-LEAVE_EPOCH = -1
-
 
 class ShareHeartbeat(NamedTuple):
     """``topics`` and ``rack_id`` None: not changed."""

@@ -29,17 +29,13 @@ from kwire.errors import Code, KafkaError
 KIND: Final = SHARE
 
 
-class ShareGroup(GroupView[Epochs, Member, Target]):
+class ShareGroup(GroupView[ShareTables, Epochs, Member, Target]):
     """A ``Group``. One that is about to be created has no members."""
 
     kind = KIND
     # A share group has no committed offsets, and stays until it is deleted.
     may_expire = False
     retention = Retention.NONE
-
-    def __init__(self, tables: ShareTables, group_id: str, *, is_committed: bool = False) -> None:
-        super().__init__(tables, group_id, is_committed=is_committed)
-        self._tables = tables
 
     @property
     def states(self) -> States:

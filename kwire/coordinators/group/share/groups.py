@@ -8,47 +8,29 @@ Timers have the keys ``("share", "session", group id, member id)``: a member tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.group import Group
 from kwire.coordinators.group.modern.groups import ModernGroups
-from kwire.coordinators.group.modern.sessions import Sessions
-from kwire.coordinators.group.records import ModernEntry
+from kwire.coordinators.group.modern.state import LEAVE_EPOCH
 from kwire.coordinators.group.share import offsets
-from kwire.coordinators.group.share.commands import LEAVE_EPOCH, DescribedShareGroup, ShareHeartbeat
+from kwire.coordinators.group.share.commands import DescribedShareGroup, ShareHeartbeat
 from kwire.coordinators.group.share.group import KIND, ShareGroup
-from kwire.coordinators.group.share.heartbeat import Step, check_request, fence, heartbeat, leave
-from kwire.coordinators.group.share.state import ShareTables, States
+from kwire.coordinators.group.share.heartbeat import check_request, fence, heartbeat, leave
+from kwire.coordinators.group.share.member import Member
+from kwire.coordinators.group.share.state import States
+from kwire.coordinators.group.share.step import ShareParts, Step
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange
-from kwire.coordinators.timeline import Table, Timeline
-from kwire.errors import Code
+from kwire.coordinators.timeline import Timeline
 from kwire.types import Uuid
 
 
-class ShareGroups(ModernGroups[ShareGroup]):
+class ShareGroups(ModernGroups[ShareParts, ShareGroup, Step]):
     """A ``ModernKind``. ``find_any`` gives the group of an id, whatever its kind."""
 
     def __init__(self, config: GroupConfig, timeline: Timeline, *, find_any: Callable[[str], Group | None]) -> None:
-        self.config = config
-        self.tables = tables = ShareTables(timeline)
-        self.sessions = Sessions(KIND, timeline)
-        # Soft: the version of the topics at which a group's hash was computed; when a topic's initialization began.
-        self.checked: Table[str, int] = Table(timeline)
-        self.initializing_since: Table[tuple[str, Uuid], int] = Table(timeline)
-        self.topics_version = 1
-        self._metadata: ClusterMetadata | None = None
-        super().__init__(
-            KIND,
-            tables,
-            make=lambda group_id, is_committed: ShareGroup(tables, group_id, is_committed=is_committed),
-            find_any=find_any,
-        )
-
-    @property
-    def metadata(self) -> ClusterMetadata:
-        assert self._metadata is not None
-        return self._metadata
+        super().__init__(KIND, ShareParts(config, timeline, find_any=find_any), make_group=ShareGroup, make_step=Step)
 
     # --- commands
     # ----------------------------------------------------------------------------------------------------
@@ -62,7 +44,7 @@ class ShareGroups(ModernGroups[ShareGroup]):
         check_request(command)
         is_new = command.member_epoch == 0
         is_leaving = command.member_epoch == LEAVE_EPOCH
-        if is_leaving and self._find_any(command.group_id) is None:
+        if is_leaving and self.parts.find_any(command.group_id) is None:
             raise self.not_found(command.group_id, f"Group {command.group_id} not found.")
         step = self._step(command.group_id, now_ms, may_create=is_new)
         answer = leave(step, command) if is_leaving else heartbeat(step, command)
@@ -108,7 +90,7 @@ class ShareGroups(ModernGroups[ShareGroup]):
 
         Raises KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
         """
-        if self._find_any(group_id) is None:
+        if self.parts.find_any(group_id) is None:
             raise self.not_found(group_id, f"Group {group_id} not found.")
         step = self._step(group_id, now_ms)
         found = offsets.begin_delete(step, topic_ids)
@@ -132,52 +114,28 @@ class ShareGroups(ModernGroups[ShareGroup]):
     # --- ModernKind
     # --------------------------------------------------------------------------------------------------
 
-    def replay(self, entry: ModernEntry) -> None:
-        self.tables.replay(entry)
-
     def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
         """The sessions of all members restart; the states of topics that were deleted meanwhile are forgotten."""
-        self._metadata = metadata
-        effects = Effects()
-        for group_id in self.tables.epochs:
-            timeout_ms = self._session_timeout_ms(group_id)
-            for path, _ in self.tables.members.under(group_id):
-                self.sessions.extend(group_id, path[1], timeout_ms, now_ms=now_ms, effects=effects)
-        for group_id, states in self.tables.states.items():
+        effects = super().loaded(metadata, now_ms)
+        for group_id, states in self.parts.tables.states.items():
             known = {*states.initializing, *states.initialized, *states.deleting}
             gone = {topic_id for topic_id in known if not metadata.topic_exists(topic_id)}
             effects.records += offsets.without_topics(group_id, states, gone)
         return effects
 
     def on_metadata_change(self, change: MetadataChange, now_ms: int) -> Effects:
-        del now_ms
-        effects = Effects()
-        if change.topics_changed or change.topics_deleted:
-            self.topics_version += 1
+        effects = super().on_metadata_change(change, now_ms)
         if change.topics_deleted:
             gone = set(change.topics_deleted.values())
-            for group_id, states in self.tables.states.items():
+            for group_id, states in self.parts.tables.states.items():
                 effects.records += offsets.without_topics(group_id, states, gone)
         return effects
 
-    def on_timer(self, key: Hashable, now_ms: int) -> Effects:
-        """The session of a member may be over."""
-        assert isinstance(key, tuple)
-        _, _, group_id, member_id = key
-        step = self._step(group_id, now_ms) if group_id in self.tables.epochs else None
-        effects = Effects() if step is None else step.effects
-        if self.sessions.has_expired(group_id, member_id, now_ms=now_ms, effects=effects):
-            if step is not None and member_id in step.group.members:
-                fence(step, member_id)
-            else:
-                self.sessions.end(group_id, member_id, effects)
-        return effects
+    def restart(self, step: Step, member: Member) -> None:
+        step.start_session(member)
 
-    def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
-        raise AssertionError(f"not a follow-up of share groups: {follow_up!r}, {error}, {now_ms}")
-
-    def clock_stepped(self, by_ms: int) -> None:
-        self.sessions.clock_stepped(by_ms)
+    def fence(self, step: Step, member: Member) -> None:
+        fence(step, member)
 
     # --- helpers
     # -----------------------------------------------------------------------------------------------------
@@ -185,23 +143,9 @@ class ShareGroups(ModernGroups[ShareGroup]):
     def _step(self, group_id: str, now_ms: int, *, may_create: bool = False) -> Step:
         """A step of the group. KafkaError(GROUP_ID_NOT_FOUND) without one, unless it may be created."""
         group = self.find(group_id)
-        if group is None and may_create and self._find_any(group_id) is None:
-            group = ShareGroup(self.tables, group_id)
-        return Step(
-            group=group or self.existing(group_id),
-            metadata=self.metadata,
-            config=self.config,
-            sessions=self.sessions,
-            checked=self.checked,
-            initializing_since=self.initializing_since,
-            topics_version=self.topics_version,
-            now_ms=now_ms,
-        )
-
-    def _session_timeout_ms(self, group_id: str) -> int:
-        timeout_ms = self.metadata.group_config(group_id)["share.session.timeout.ms"]
-        assert isinstance(timeout_ms, int)
-        return timeout_ms
+        if group is None and may_create and self.parts.find_any(group_id) is None:
+            group = ShareGroup(self.parts.tables, group_id)
+        return Step(self.parts, group or self.existing(group_id), now_ms)
 
     def _answered(self, step: Step, ticket: int) -> Effects:
         step.effects.reply(ticket, None)

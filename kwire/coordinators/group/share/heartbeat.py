@@ -9,17 +9,16 @@ Responsible for: the steps of a heartbeat, in Apache Kafka's order. Must not dep
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
-from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.modern.assignment import (
     NO_PARTITIONS,
     MemberSpec,
     Partitions,
     changed_targets,
 )
-from kwire.coordinators.group.modern.sessions import Sessions
+from kwire.coordinators.group.modern.state import LEAVE_EPOCH
 from kwire.coordinators.group.share.assignor import assign
 from kwire.coordinators.group.share.commands import HeartbeatAnswer, InitializeStates, ShareHeartbeat
 from kwire.coordinators.group.share.group import ShareGroup
@@ -37,39 +36,12 @@ from kwire.coordinators.group.share.state import (
     states_record,
     target_epoch_record,
 )
-from kwire.coordinators.machine import ClusterMetadata, Effects
-from kwire.coordinators.timeline import Table
-from kwire.coordinators.topics import group_hash
+from kwire.coordinators.group.share.step import Step
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
 
-_LEAVE_EPOCH: Final = -1
 # The heartbeat interval during a rebalance, unless a user has set one.
 _SOON_MS: Final = 100
-
-
-@dataclass(slots=True)
-class Step:
-    """One command on one group, with its effects."""
-
-    group: ShareGroup
-    metadata: ClusterMetadata
-    config: GroupConfig
-    sessions: Sessions
-    checked: Table[str, int]
-    initializing_since: Table[tuple[str, Uuid], int]
-    topics_version: int
-    now_ms: int
-    effects: Effects = field(default_factory=Effects)
-
-    @property
-    def group_id(self) -> str:
-        return self.group.group_id
-
-    def setting(self, name: str) -> int:
-        value = self.metadata.group_config(self.group_id)[name]
-        assert isinstance(value, int)
-        return value
 
 
 def check_request(command: ShareHeartbeat) -> None:
@@ -84,14 +56,14 @@ def check_request(command: ShareHeartbeat) -> None:
     if command.member_epoch == 0:
         if not command.topics:
             raise KafkaError(Code.INVALID_REQUEST, "SubscribedTopicNames must be set in first request.")
-    elif command.member_epoch < _LEAVE_EPOCH:
+    elif command.member_epoch < LEAVE_EPOCH:
         raise KafkaError(Code.INVALID_REQUEST, "MemberEpoch is invalid.")
 
 
 def heartbeat(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
     """Handle a heartbeat of a member that does not leave. Raises KafkaError."""
     group = step.group
-    limit = step.config.share_max_size
+    limit = step.parts.config.share_max_size
     if len(group.members) >= limit and command.member_id not in group.members:
         raise KafkaError(
             Code.GROUP_MAX_SIZE_REACHED, f"The share group has reached its maximum capacity of {limit} members."
@@ -116,13 +88,7 @@ def heartbeat(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
     moved = _moved(step, member, target_epoch, target, has_subscription_changed=must_bump or epoch != epochs.group)
     if moved != member:
         step.effects.records.append(current_record(group.group_id, moved))
-    step.sessions.extend(
-        group.group_id,
-        member.member_id,
-        step.setting("share.session.timeout.ms"),
-        now_ms=step.now_ms,
-        effects=step.effects,
-    )
+    step.start_session(member)
     is_waiting = _initialize(step, member, epoch)
     assignment = None
     if command.member_epoch == 0 or command.topics is not None or moved.assigned != before.assigned:
@@ -133,22 +99,21 @@ def heartbeat(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
 
 def leave(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
     """The member leaves. Raises KafkaError(UNKNOWN_MEMBER_ID)."""
-    step.group.member(command.member_id)
-    fence(step, command.member_id)
+    fence(step, step.group.member(command.member_id))
     return HeartbeatAnswer(command.member_id, command.member_epoch)
 
 
-def fence(step: Step, member_id: str) -> None:
+def fence(step: Step, member: Member) -> None:
     """Remove a member; the group's epoch rises."""
     group = step.group
-    remaining = [each for each in group.members.values() if each.member_id != member_id]
+    remaining = [each for each in group.members.values() if each.member_id != member.member_id]
     epoch = group.epochs.group + 1
-    step.effects.records += remove_records(group.group_id, member_id)
+    step.effects.records += remove_records(group.group_id, member.member_id)
     step.effects.records.append(epoch_record(group.group_id, epoch, _hash_of(step, remaining)))
     if not remaining:
         # There is nothing to assign: the next member does not wait for an interval to pass.
         step.effects.records.append(target_epoch_record(group.group_id, epoch, 0))
-    step.sessions.end(group.group_id, member_id, step.effects)
+    step.end_session(member.member_id)
 
 
 def _find_or_add(group: ShareGroup, command: ShareHeartbeat) -> Member:
@@ -192,10 +157,11 @@ def _bump_epoch(step: Step, member: Member, *, must_bump: bool) -> int:
     """The group's epoch after the member became ``member``; written if it rose."""
     group = step.group
     epoch = group.epochs.group
-    if not must_bump and step.checked.get(group.group_id) == step.topics_version:
+    topics_version = step.parts.topics_version
+    if not must_bump and step.watched.checked_version == topics_version:
         return epoch
     metadata_hash = _hash_of(step, _members_with(group, member).values())
-    step.checked[group.group_id] = step.topics_version
+    step.watch(checked_version=topics_version)
     if must_bump or metadata_hash != group.epochs.metadata_hash:
         epoch += 1
         step.effects.records.append(epoch_record(group.group_id, epoch, metadata_hash))
@@ -206,11 +172,11 @@ def _target(step: Step, member: Member, group_epoch: int) -> tuple[int, Partitio
     """The epoch of the target assignment and what it gives the member; computed if the group's epoch is newer."""
     group = step.group
     epochs = group.epochs
-    if group_epoch <= epochs.assignment or not _may_compute(step):
+    if group_epoch <= epochs.assignment or not step.may_assign("share.assignment.interval.ms"):
         return epochs.assignment, group.target(member.member_id) or NO_PARTITIONS
     members = _members_with(group, member)
     specs = {
-        each.member_id: MemberSpec(_topic_ids(step, each), group.target(each.member_id) or NO_PARTITIONS)
+        each.member_id: MemberSpec(step.parts.topic_ids(each.topics), group.target(each.member_id) or NO_PARTITIONS)
         for each in members.values()
     }
     assignable = {topic_id: state.partitions for topic_id, state in group.states.initialized.items()}
@@ -224,20 +190,13 @@ def _target(step: Step, member: Member, group_epoch: int) -> tuple[int, Partitio
     return group_epoch, found.get(member.member_id, NO_PARTITIONS)
 
 
-def _may_compute(step: Step) -> bool:
-    """Whether the target may be computed: not again before the assignment interval has passed (KIP-1263)."""
-    assigned_at_ms = step.group.epochs.assigned_at_ms
-    interval_ms = step.setting("share.assignment.interval.ms")
-    return assigned_at_ms == 0 or interval_ms == 0 or step.now_ms >= assigned_at_ms + interval_ms
-
-
 def _moved(
     step: Step, member: Member, target_epoch: int, target: Partitions, *, has_subscription_changed: bool
 ) -> Member:
     """The member with its target, without topics that it no longer subscribes to."""
     if member.epoch == target_epoch and not has_subscription_changed:
         return member
-    topic_ids = _topic_ids(step, member)
+    topic_ids = step.parts.topic_ids(member.topics)
     assigned = {topic_id: partitions for topic_id, partitions in target.items() if topic_id in topic_ids}
     if member.epoch == target_epoch:
         return replace(member, assigned=assigned)
@@ -249,7 +208,7 @@ def _initialize(step: Step, member: Member, epoch: int) -> bool:
     group = step.group
     wanted: dict[Uuid, TopicState] = {}
     for name in sorted(_topic_names(_members_with(group, member).values())):
-        topic = step.metadata.topic(name)
+        topic = step.parts.metadata.topic(name)
         if topic is None:
             continue
         missing = frozenset(range(topic.partition_count)) - _known(step, topic.id)
@@ -268,8 +227,8 @@ def _known(step: Step, topic_id: Uuid) -> frozenset[int]:
     states = step.group.states
     initialized, initializing = states.initialized.get(topic_id), states.initializing.get(topic_id)
     found: frozenset[int] = frozenset() if initialized is None else initialized.partitions
-    since_ms = step.initializing_since.get((step.group_id, topic_id))
-    retry_interval_ms = step.config.share_initialize_retry_interval_ms
+    since_ms = step.parts.initializing_since.get((step.group_id, topic_id))
+    retry_interval_ms = step.parts.config.share_initialize_retry_interval_ms
     if initializing is not None and since_ms is not None and step.now_ms - since_ms < retry_interval_ms:
         found |= initializing.partitions
     return found
@@ -279,7 +238,7 @@ def begin_initializing(step: Step, wanted: Mapping[Uuid, TopicState]) -> None:
     """Write that these partitions get a state."""
     states = step.group.states
     for topic_id in wanted:
-        step.initializing_since[step.group_id, topic_id] = step.now_ms
+        step.parts.initializing_since[step.group_id, topic_id] = step.now_ms
     deleting = {topic_id: name for topic_id, name in states.deleting.items() if topic_id not in wanted}
     step.effects.records.append(
         states_record(
@@ -290,8 +249,8 @@ def begin_initializing(step: Step, wanted: Mapping[Uuid, TopicState]) -> None:
 
 
 def _interval_ms(step: Step, *, is_settled: bool) -> int:
-    configured_ms = step.setting("share.heartbeat.interval.ms")
-    if is_settled or not step.config.share_fast_heartbeats:
+    configured_ms: int = step.setting("share.heartbeat.interval.ms")
+    if is_settled or not step.parts.config.share_fast_heartbeats:
         return configured_ms
     return min(configured_ms, _SOON_MS)
 
@@ -304,11 +263,5 @@ def _topic_names(members: Iterable[Member]) -> frozenset[str]:
     return frozenset(name for member in members for name in member.topics)
 
 
-def _topic_ids(step: Step, member: Member) -> frozenset[Uuid]:
-    found = map(step.metadata.topic, member.topics)
-    return frozenset(topic.id for topic in found if topic is not None)
-
-
 def _hash_of(step: Step, members: Iterable[Member]) -> int:
-    found = map(step.metadata.topic, _topic_names(members))
-    return group_hash(topic for topic in found if topic is not None)
+    return step.parts.hash_of(_topic_names(members))

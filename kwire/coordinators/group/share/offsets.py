@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from kwire.coordinators.group.share.commands import InitializeStates
-from kwire.coordinators.group.share.heartbeat import Step, begin_initializing
+from kwire.coordinators.group.share.heartbeat import begin_initializing
 from kwire.coordinators.group.share.state import States, TopicState, joined, states_record, without
+from kwire.coordinators.group.share.step import Step
 from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
@@ -25,7 +26,7 @@ def initialized(step: Step, partitions: Mapping[Uuid, Collection[int]]) -> Step:
     states = step.group.states
     found: dict[Uuid, TopicState] = {}
     for topic_id, indexes in partitions.items():
-        topic = step.metadata.topic_by_id(topic_id)
+        topic = step.parts.metadata.topic_by_id(topic_id)
         if topic is not None:
             found[topic_id] = TopicState(topic.name, frozenset(indexes))
     step.effects.records.append(
@@ -56,7 +57,7 @@ def alter(step: Step, topics: Mapping[str, Mapping[int, int]]) -> InitializeStat
     wanted: dict[Uuid, TopicState] = {}
     offsets: dict[Uuid, Mapping[int, int]] = {}
     for name, starts in topics.items():
-        topic = step.metadata.topic(name)
+        topic = step.parts.metadata.topic(name)
         if topic is not None and starts:
             wanted[topic.id] = TopicState(name, frozenset(starts))
             offsets[topic.id] = starts
@@ -72,7 +73,7 @@ def begin_delete(step: Step, topic_ids: Collection[Uuid]) -> dict[Uuid, frozense
     found: dict[Uuid, frozenset[int]] = {}
     deleting = dict(states.deleting)
     for topic_id in topic_ids:
-        topic = step.metadata.topic_by_id(topic_id)
+        topic = step.parts.metadata.topic_by_id(topic_id)
         state = states.initialized.get(topic_id)
         if state is not None:
             found[topic_id] = state.partitions
@@ -90,7 +91,7 @@ def begin_delete_all(step: Step) -> dict[Uuid, frozenset[int]]:
     states = step.group.states
     every = joined(states.initialized, states.initializing)
     for topic_id in states.deleting:
-        topic = step.metadata.topic_by_id(topic_id)
+        topic = step.parts.metadata.topic_by_id(topic_id)
         if topic is not None:
             again = TopicState(topic.name, frozenset(range(topic.partition_count)))
             every = joined(every, {topic_id: again})

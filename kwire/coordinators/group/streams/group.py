@@ -34,14 +34,10 @@ from kwire.errors import Code, KafkaError
 KIND: Final = STREAMS
 
 
-class StreamsGroup(CommittingGroupView[Epochs, Member, Target]):
+class StreamsGroup(CommittingGroupView[StreamsTables, Epochs, Member, Target]):
     """A ``Group``. One that is about to be created has no members and no topology."""
 
     kind = KIND
-
-    def __init__(self, tables: StreamsTables, group_id: str, *, is_committed: bool = False) -> None:
-        super().__init__(tables, group_id, is_committed=is_committed)
-        self._tables = tables
 
     # Its parts
 

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from kwire.coordinators.group.modern.instances import check_instance
+from kwire.coordinators.group.modern.state import LEAVE_STATIC_EPOCH
 from kwire.coordinators.group.streams.commands import HeartbeatAnswer, StreamsHeartbeat
 from kwire.coordinators.group.streams.endpoints import partitions_by_endpoint
 from kwire.coordinators.group.streams.group import StreamsGroup
 from kwire.coordinators.group.streams.internal_topics import ConfiguredTopology, Problem, Status, configure
 from kwire.coordinators.group.streams.member import (
-    LEAVE_STATIC_EPOCH,
     Member,
     MemberState,
     current_record,
@@ -85,7 +85,7 @@ def heartbeat(step: Step, command: StreamsHeartbeat) -> HeartbeatAnswer:
         _delay_first_assignment(step)
     target_epoch, target = target_of(step, member, configured, epoch, statuses)
     moved = _move(step, member, target_epoch, target, command.owned)
-    step.start_session(member.member_id)
+    step.start_session(member)
     if command.shutdown_application:
         _request_shutdown(step, member.member_id)
     interval_ms = heartbeat_interval_ms(step, moved, epoch, configured_before, configured)

@@ -11,8 +11,9 @@ reconciled.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from kwire.coordinators.group.modern.state import LEAVE_EPOCH
 from kwire.coordinators.group.records import modern_record
 from kwire.coordinators.group.streams.tasks import (
     NOTHING_HELD,
@@ -24,9 +25,6 @@ from kwire.coordinators.group.streams.tasks import (
 )
 from kwire.coordinators.machine import Record
 from kwire.wire import messages
-
-LEAVE_EPOCH: Final = -1
-LEAVE_STATIC_EPOCH: Final = -2
 
 _TargetIds = messages.StreamsGroupTargetAssignmentMemberValue.TaskIds
 _CurrentIds = messages.StreamsGroupCurrentMemberAssignmentValue.TaskIds

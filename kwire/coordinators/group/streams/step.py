@@ -5,21 +5,17 @@ one group. Must not depend on: any command.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.group import Group
-from kwire.coordinators.group.modern.deadlines import Deadlines
-from kwire.coordinators.group.modern.sessions import Sessions
+from kwire.coordinators.group.modern.step import ModernParts, ModernStep
 from kwire.coordinators.group.streams.group import KIND, StreamsGroup
 from kwire.coordinators.group.streams.internal_topics import ConfiguredTopology
 from kwire.coordinators.group.streams.member import Member
 from kwire.coordinators.group.streams.state import StreamsTables
 from kwire.coordinators.group.streams.tasks import TaskOffsets
-from kwire.coordinators.machine import ClusterMetadata, Effects, Record
-from kwire.coordinators.timeline import NestedTable, Table, Timeline
-from kwire.coordinators.topics import group_hash
+from kwire.coordinators.timeline import NestedTable, Timeline
 
 # In the place of the member id in the key of a timer of the whole group.
 ALL_MEMBERS = ""
@@ -48,68 +44,28 @@ class Reported:
     end_offsets: TaskOffsets = field(default_factory=dict)
 
 
-class StreamsParts:
-    """``metadata`` is set once the machine is loaded; ``topics_version`` counts changes of topics since."""
-
+class StreamsParts(ModernParts[StreamsTables, Watched]):
     def __init__(self, config: GroupConfig, timeline: Timeline, *, find_any: Callable[[str], Group | None]) -> None:
-        self.config = config
-        self.tables = StreamsTables(timeline)
-        self.sessions = Sessions(KIND, timeline)
-        self.deadlines = Deadlines(KIND, timeline)
-        self.watched: Table[str, Watched] = Table(timeline)
+        tables = StreamsTables(timeline)
+        super().__init__(KIND, config, timeline, tables=tables, unwatched=Watched(), find_any=find_any)
         self.reported: NestedTable[Reported] = NestedTable(timeline)
-        self.find_any = find_any
-        self.topics_version = 0
-        self._metadata: ClusterMetadata | None = None
-
-    @property
-    def metadata(self) -> ClusterMetadata:
-        assert self._metadata is not None, "the machine is not loaded"
-        return self._metadata
-
-    @metadata.setter
-    def metadata(self, metadata: ClusterMetadata) -> None:
-        self._metadata = metadata
 
     def partition_count(self, topic: str) -> int | None:
         found = self.metadata.topic(topic)
         return None if found is None else found.partition_count
 
-    def hash_of(self, topics: frozenset[str]) -> int:
-        found = map(self.metadata.topic, topics)
-        return group_hash(topic for topic in found if topic is not None)
-
 
 @dataclass(slots=True)
-class Step:
-    """One command on one group, with its effects. ``group`` shows the state before the command.
+class Step(ModernStep[StreamsParts, StreamsGroup, Watched]):
+    """``is_new``: the group is created by this command; its soft state begins with the next one."""
 
-    ``is_new``: the group is created by this command; its soft state begins with the next one.
-    """
-
-    parts: StreamsParts
-    group: StreamsGroup
-    now_ms: int
     is_new: bool = False
-    effects: Effects = field(default_factory=Effects)
-
-    @property
-    def group_id(self) -> str:
-        return self.group.group_id
-
-    def add(self, *records: Record) -> None:
-        self.effects.records += records
-
-    def setting(self, name: str) -> Any:
-        return self.parts.metadata.group_config(self.group_id)[name]
 
     # Timers
 
-    def start_session(self, member_id: str) -> None:
+    def start_session(self, member: Member) -> None:
         """Extend the session of a member that has sent a request."""
-        timeout_ms = self.setting("streams.session.timeout.ms")
-        sessions = self.parts.sessions
-        sessions.extend(self.group_id, member_id, timeout_ms, now_ms=self.now_ms, effects=self.effects)
+        self.extend_session(member.member_id, self.setting("streams.session.timeout.ms"))
 
     def limit_rebalance(self, member: Member) -> None:
         """The member must give up tasks within its rebalance timeout."""
@@ -131,15 +87,6 @@ class Step:
 
     def forget_member(self, member_id: str) -> None:
         """Cancel the member's timers, and drop its reported offsets."""
-        self.parts.sessions.end(self.group_id, member_id, self.effects)
+        self.end_session(member_id)
         self.end_rebalance(member_id)
         self.parts.reported.remove((self.group_id, member_id))
-
-    # Soft state of the group
-
-    @property
-    def watched(self) -> Watched:
-        return self.parts.watched.get(self.group_id) or Watched()
-
-    def watch(self, **fields: Any) -> None:
-        self.parts.watched[self.group_id] = replace(self.watched, **fields)

@@ -32,7 +32,7 @@ def target_of(
         return epochs.assignment, NOTHING
     if group_epoch <= epochs.assignment:
         return epochs.assignment, _last_target(step, member) or NOTHING
-    if not _may_compute(step):
+    if not step.may_assign("streams.assignment.interval.ms"):
         statuses.append(
             Problem(Status.ASSIGNMENT_DELAYED, "Assignment delayed due to the configured assignment interval.")
         )
@@ -44,7 +44,11 @@ def target_of(
 def compute_delayed(step: Step) -> None:
     """Compute the first target assignment of a group, now that the delay for more members is over."""
     configured, epochs = step.watched.configured, step.group.epochs
-    if configured is not None and epochs.group > epochs.assignment and _may_compute(step):
+    if (
+        configured is not None
+        and epochs.group > epochs.assignment
+        and step.may_assign("streams.assignment.interval.ms")
+    ):
         _compute(step, dict(step.group.members), configured, epochs.group)
 
 
@@ -66,13 +70,6 @@ def assignment_configs(step: Step) -> dict[str, str]:
     if tags:
         configs["rack.aware.assignment.tags"] = ",".join(tags)
     return configs
-
-
-def _may_compute(step: Step) -> bool:
-    """Whether the target may be computed: not again before the assignment interval has passed (KIP-1263)."""
-    assigned_at_ms = step.group.epochs.assigned_at_ms
-    interval_ms: int = step.setting("streams.assignment.interval.ms")
-    return assigned_at_ms == 0 or interval_ms == 0 or step.now_ms >= assigned_at_ms + interval_ms
 
 
 def _compute(
