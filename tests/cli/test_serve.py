@@ -419,6 +419,14 @@ def test_temporary_directories_go_with_the_program_that_started_the_broker(tmp_p
     assert not any(each.exists() for each in directories)
 
 
+def test_a_temporary_directory_goes_with_a_program_that_ended_before_the_broker_had_started(tmp_path):
+    (tmp_path / "data").mkdir()
+    options = ("--data", str(tmp_path / "data"), "--port", "0", "--stop-at-eof", "--remove-data-at-eof")
+    with serving(*options, stdin=subprocess.DEVNULL) as process:
+        process.wait(150)
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_broker_stops_when_its_standard_input_ends():
     with serving("--memory", "--port", "0", "--stop-at-eof", stdin=subprocess.PIPE) as process:
         first_line(process)

@@ -46,6 +46,8 @@ class EndOfInput:
     def _wait(self) -> None:
         _read_to_the_end()
         self._has_come = True
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self.clean_up()  # the broker does not run yet, or no more: the signal ends the process at once
         os.kill(os.getpid(), signal.SIGTERM)
 
 
