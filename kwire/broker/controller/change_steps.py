@@ -8,8 +8,9 @@ again when the metadata log could not be written. Must not depend on: what is ch
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 import trio
 
@@ -18,12 +19,9 @@ from kwire.metadata.image import Record
 
 Steps = Iterator[Sequence[Record]]
 
-_RETRY_MS: Final = 1000.0
-
 
 class _Change(NamedTuple):
     make: Callable[[], Steps]
-    steps: Steps
     goes_on: Callable[[], bool]
     done: Callable[[], None]
 
@@ -39,14 +37,11 @@ def _nothing() -> None:
 class ChangeSteps:
     """The changes of one controller that are going on.
 
-    ``commit`` takes the records of one step, and may raise StorageFailure; ``sleep`` takes milliseconds.
+    ``commit`` takes the records of one step. It may raise StorageFailure, which it has reported.
     """
 
-    def __init__(
-        self, commit: Callable[[Sequence[Record]], object], *, sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
+    def __init__(self, commit: Callable[[Sequence[Record]], object]) -> None:
         self._commit = commit
-        self._sleep = sleep
         self._waiting: deque[_Change] = deque()
         self._added = trio.Event()
 
@@ -55,15 +50,12 @@ class ChangeSteps:
     ) -> None:
         """Commit the first step at once; ``run`` commits the others, and calls ``done`` after the last one.
 
-        The change ends without ``done`` when ``goes_on()`` is false before a step. ``make`` gives the steps from the
-        first one on; it is called again after a StorageFailure.
+        The change ends without ``done`` when ``goes_on()`` is false before a step. ``make`` gives the steps that are
+        left.
         """
-        steps = make()
-        try:
-            self._commit(next(steps, ()))
-        except StorageFailure:
-            steps = make()
-        self._waiting.append(_Change(make, steps, goes_on, done))
+        with suppress(StorageFailure):  # then it is left
+            self._commit(next(make(), ()))
+        self._waiting.append(_Change(make, goes_on, done))
         self._added.set()
 
     async def finish(self, steps: Steps, *, goes_on: Callable[[], bool] = _always) -> int:
@@ -76,23 +68,19 @@ class ChangeSteps:
         return count
 
     async def run(self) -> None:
-        """Finish the changes that were begun, one after the other, until cancelled."""
+        """Finish the changes that were begun, one after the other, until cancelled.
+
+        Raises StorageFailure; the change goes on when this is called again.
+        """
         while True:
-            while self._waiting:  # also at first: those that were left when this was started again
+            while self._waiting:
                 change = self._waiting.popleft()
-                await self._finish(change)
+                try:
+                    await self.finish(change.make(), goes_on=change.goes_on)
+                except StorageFailure:
+                    self._waiting.appendleft(change)
+                    raise
                 if change.goes_on():
                     change.done()
             await self._added.wait()
             self._added = trio.Event()
-
-    async def _finish(self, change: _Change) -> None:
-        steps = change.steps
-        while True:
-            try:
-                await self.finish(steps, goes_on=change.goes_on)
-            except StorageFailure:  # the controller has reported it
-                await self._sleep(_RETRY_MS)
-                steps = change.make()
-            else:
-                return

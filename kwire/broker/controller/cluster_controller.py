@@ -99,7 +99,7 @@ class ClusterController:
         self.log = ServedLog(controller.log, files, clock=clock, endpoints=endpoints)
         self.sessions = BrokerSessions(configs.broker["broker.session.timeout.ms"])
         self._counts = controller.counts = ReplicaCounts()
-        self._steps = ChangeSteps(controller.commit, sleep=clock.sleep)
+        self._steps = ChangeSteps(controller.commit)
         controller.observers = self.log.observers
 
     @property
