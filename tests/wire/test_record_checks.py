@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kwire.errors import KafkaError
+from kwire.wire.batches import equal_records as runs
 from kwire.wire.batches.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.record_checks import begins_with_magic_of_codec, records_match_header
@@ -78,7 +79,7 @@ def equal_records(draw):
     for _ in range(draw(st.integers(0, 2))):
         sizes[draw(st.integers(0, count - 1))] = draw(st.integers(0, 200))
     key = draw(st.none() | st.binary(max_size=70))
-    step = draw(st.sampled_from([0, 1, 40, 1000]))
+    step = draw(st.sampled_from([0, 1, 40, 1000, -1]))
     return build_batch(
         [Record(i, NOW_MS + i * step // 10, key, bytes(size), ()) for i, size in enumerate(sizes)],
     )
@@ -112,6 +113,21 @@ def test_a_run_of_equal_records_is_not_read_one_by_one(monkeypatch, size):
     monkeypatch.setattr("kwire.wire.batches.record_checks._walk", walk)
     assert records_match_header(*parts_of(batch), ALL)
     assert walked == []
+
+
+def test_the_work_to_find_runs_grows_with_the_records_alone(monkeypatch):
+    """Of 8000 records of one size, only the last one is older than the first: it ends each run that would have it."""
+    count, tried, find = 8000, 0, runs.equal_records
+
+    def counted(payload, position, index, behind, run_min):
+        nonlocal tried
+        tried += behind - index
+        return find(payload, position, index, behind, run_min)
+
+    monkeypatch.setattr(runs, "equal_records", counted)
+    batch = build_batch([Record(i, NOW_MS - (i == count - 1), b"k", bytes(100)) for i in range(count)])
+    assert records_match_header(*parts_of(batch), ALL)
+    assert count <= tried <= 8 * count
 
 
 @pytest.mark.parametrize("last", [62, 8000])

@@ -13,8 +13,10 @@ from kwire.wire.varint import read_unsigned_varint, read_unsigned_varlong, read_
 
 # A shorter run of equal records costs as much as its records one by one.
 _RUN_MIN: Final = 8
-# Records that are read one by one before the next are tried as a run of equal ones.
+# Records that are read one by one before the next are tried as a run of equal ones, and how many are tried then. After
+# a run more are tried: each that is tried costs as much as one of a run, also if they are none.
 _WALKED_AT_ONCE: Final = 64
+_GROWTH: Final = 4
 # The first bytes of compressed records; raw snappy blocks have no such mark.
 _MAGIC: Final = {1: b"\x1f\x8b", 3: b"\x04\x22\x4d\x18", 4: b"\x28\xb5\x2f\xfd"}
 
@@ -52,12 +54,15 @@ def _check(payload: bytes, count: int) -> tuple[int, int, int]:
     latest = -1 << 63
     if count >= _RUN_MIN:
         from kwire.wire.batches.equal_records import equal_records  # noqa: PLC0415 (with the first batch of several records)
+    tried = _WALKED_AT_ONCE
     while count - index >= _RUN_MIN:
-        run, position, latest_of_run = equal_records(payload, position, index, count, _RUN_MIN)
+        run, position, latest_of_run = equal_records(payload, position, index, min(count, index + tried), _RUN_MIN)
         if run:
             index += run
             latest = max(latest, latest_of_run)
+            tried *= _GROWTH
         else:
+            tried = _WALKED_AT_ONCE
             behind = min(index + _WALKED_AT_ONCE, count)
             position, earliest, latest = _walk(payload, position, index, behind, earliest, latest)
             index = behind
