@@ -341,6 +341,10 @@ class _Descriptor:
         if self.pins == 0:
             os.close(self.fd)
 
+    def __del__(self) -> None:
+        if self.pins > 0:  # a failure has stopped the broker before it closed its logs
+            os.close(self.fd)
+
 
 class _Disk:
     """Turns an OSError of its block into a StorageFailure that names the path."""

@@ -1,4 +1,5 @@
 import errno
+import gc
 import multiprocessing
 import os
 import socket
@@ -204,6 +205,22 @@ def test_a_syncer_that_is_not_used_closes_its_descriptor(disk):
     del syncers
     assert open_descriptors() == before
     file.close()
+
+
+def test_descriptors_of_files_that_are_dropped_without_a_close_are_closed(disk):
+    """A start that is refused, and a broker that a failure has stopped, close no log."""
+
+    def is_open():
+        return any(path == Path(f"{disk}/a") for _, path in open_descriptors())
+
+    files = OsFiles()
+    file = files.open(f"{disk}/a")
+    file.append([b"abcdef"], 6)
+    part = file.slice(0, 3)
+    assert is_open()
+    del files, file, part
+    gc.collect()
+    assert not is_open()
 
 
 def test_descriptors_are_closed_when_they_are_many(disk):
