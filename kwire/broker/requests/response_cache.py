@@ -24,8 +24,6 @@ from kwire.wire.codec import RequestHeader
 
 # Size and correlation id, which every response begins with.
 _START: Final = Struct(">ii")
-# Up to this size a copy costs less than to send two parts.
-_JOINED_BYTES_MAX: Final = 8192
 
 
 class Caching(NamedTuple):
@@ -60,8 +58,7 @@ class Kept(NamedTuple):
 
     def parts(self, correlation_id: int) -> Sequence[bytes]:
         """Return the parts of the frame that answers a request with this correlation id."""
-        start = _START.pack(len(self.response) + 4, correlation_id)
-        return (start + self.response,) if len(self.response) <= _JOINED_BYTES_MAX else (start, self.response)
+        return _START.pack(len(self.response) + 4, correlation_id), self.response
 
 
 class ResponseCache:
