@@ -4,9 +4,9 @@ import trio
 
 from kwire.api import api_table
 from kwire.broker.background.cleaner import Cleaner
+from kwire.broker.clients.client import Client
 from kwire.broker.controller.interface import only
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
 from kwire.metadata.commands.topics import CreateTopics

@@ -280,6 +280,21 @@ def test_no_modules_import_each_other_in_a_cycle() -> None:
     assert check_cycles.find_cycles(check_cycles.import_graph(KWIRE)) == []
 
 
+def test_the_modules_and_inner_packages_of_a_package_have_an_order() -> None:
+    assert check_cycles.find_sibling_cycles(check_cycles.import_graph(KWIRE)) == []
+
+
+def test_a_cycle_between_inner_packages_is_found_though_no_modules_are_in_one() -> None:
+    graph = {
+        "package.one.low": set(),
+        "package.one.high": {"package.two.middle"},
+        "package.two.middle": {"package.one.low"},
+        "package.three": {"package.one.high"},
+    }
+    assert check_cycles.find_cycles(graph) == []
+    assert check_cycles.find_sibling_cycles(graph) == [{"package.one", "package.two"}]
+
+
 def test_cycles_are_found_through_functions_and_type_checking_imports(tmp_path) -> None:
     modules = {
         "one": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from package.inner.two import A\n",

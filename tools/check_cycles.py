@@ -1,9 +1,10 @@
-"""Find modules of kwire that import each other in a cycle.
+"""Find modules of kwire, and packages beside each other, that import each other in a cycle.
 
 python tools/check_cycles.py        (part of ``make check``)
 
 Prints each cycle and exits with 1 when there is one. Every import counts: at the top, inside a function, and under
-``TYPE_CHECKING``, because a class whose types need the whole broker depends on the whole broker.
+``TYPE_CHECKING``, because a class whose types need the whole broker depends on the whole broker. Without a cycle
+between the packages and modules of each package, these have an order, and each imports only from below.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    cycles = find_cycles(import_graph(ROOT / "kwire"))
+    graph = import_graph(ROOT / "kwire")
+    cycles = find_cycles(graph) or find_sibling_cycles(graph)
     for cycle in cycles:
         print("import cycle:", ", ".join(sorted(cycle)))
     return 1 if cycles else 0
@@ -27,6 +29,25 @@ def import_graph(package: Path) -> dict[str, set[str]]:
     """Return for each module of a package the modules of the same package that it imports."""
     paths = {_module_name(path, package.parent): path for path in package.rglob("*.py")}
     return {name: set(_local_imports(path, paths)) - {name} for name, path in paths.items()}
+
+
+def find_sibling_cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """Return the cycles between the members of a package: its modules, and its inner packages each as a whole."""
+    found: list[set[str]] = []
+    for package in sorted({name.rpartition(".")[0] for name in graph} - {""}):
+        members: dict[str, set[str]] = {}
+        for name, imported in graph.items():
+            if member := _member(name, package):
+                others = {_member(each, package) for each in imported} - {"", member}
+                members.setdefault(member, set()).update(others)
+        found += find_cycles(members)
+    return found
+
+
+def _member(name: str, package: str) -> str:
+    """Return the module or inner package of ``package`` that has the module; "" for a module elsewhere."""
+    within = name.removeprefix(f"{package}.")
+    return "" if within == name else f"{package}.{within.partition('.')[0]}"
 
 
 def find_cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:

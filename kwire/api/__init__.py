@@ -17,9 +17,9 @@ from kwire.api.share_rows import SHARE_ROWS
 from kwire.api.streams_rows import STREAMS_ROWS
 from kwire.api.telemetry_rows import TELEMETRY_ROWS
 from kwire.broker.broker import Broker
-from kwire.broker.requests.client import Client
+from kwire.broker.clients.client import Client
+from kwire.broker.clients.response_cache import Caching
 from kwire.broker.requests.context import Connection
-from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
 from kwire.personas import persona
 

@@ -10,7 +10,7 @@ KAFKA_STORAGE_ERROR, one that is cordoned (KIP-1066) INVALID_REPLICA_ASSIGNMENT.
 from __future__ import annotations
 
 from kwire.api.pacing import paced
-from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
+from kwire.broker.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation

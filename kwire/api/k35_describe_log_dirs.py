@@ -15,7 +15,7 @@ from collections import defaultdict
 from typing import Final
 
 from kwire.api.pacing import paced
-from kwire.broker.partitions.directories.log_dirs import LogDir
+from kwire.broker.directories.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.errors import Code

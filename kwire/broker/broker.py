@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
+from kwire.broker.clients.audit import AuditLog
+from kwire.broker.clients.hooks import Hooks
+from kwire.broker.clients.quotas import Quotas
+from kwire.broker.clients.response_cache import ResponseCache
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller
 from kwire.broker.coordination.groups import Groups
@@ -23,17 +27,13 @@ from kwire.broker.coordination.transactions.admission import Admission
 from kwire.broker.coordination.transactions.markers import MarkerWriter
 from kwire.broker.coordination.transactions.producer_ids import ProducerIds
 from kwire.broker.coordination.transactions.transactions import Transactions
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.partitions.directories.log_dirs import LogDirs
-from kwire.broker.partitions.directories.moves import Moves
 from kwire.broker.partitions.fetching.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
+from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.reconfiguration import Reconfiguration
-from kwire.broker.requests.audit import AuditLog
-from kwire.broker.requests.hooks import Hooks
-from kwire.broker.requests.quotas import Quotas
-from kwire.broker.requests.response_cache import ResponseCache
 from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.telemetry.client_telemetry import ClientTelemetry

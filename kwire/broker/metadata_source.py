@@ -14,8 +14,8 @@ from kwire.broker.clock import Clock
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.interface import Controller
 from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.broker.steps import run_in_steps
 from kwire.broker.storage_failures import StorageFailures
 from kwire.metadata.configs.effective import BrokerSettings, EffectiveConfigs

@@ -17,6 +17,11 @@ import trio
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.broker import Broker
+from kwire.broker.clients.audit import AuditLog
+from kwire.broker.clients.authorization import follow_acls, make_authorizer
+from kwire.broker.clients.hooks import Hooks
+from kwire.broker.clients.quotas import Quotas
+from kwire.broker.clients.response_cache import ResponseCache
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained, start_contained
 from kwire.broker.coordination.background import begin_coordinators
@@ -28,20 +33,15 @@ from kwire.broker.coordination.transactions.admission import Admission
 from kwire.broker.coordination.transactions.markers import MarkerWriter
 from kwire.broker.coordination.transactions.producer_ids import ProducerIds
 from kwire.broker.coordination.transactions.transactions import Transactions
+from kwire.broker.directories.log_dirs import LogDir, LogDirs, has_cluster_id
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.metadata_source import MetadataSource, open_own_log
 from kwire.broker.partitions.cluster_view import ClusterView
-from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs, has_cluster_id
-from kwire.broker.partitions.directories.moves import Moves
 from kwire.broker.partitions.fetching.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
+from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.parts_at_first_use import create_internal_topic, make_authentication, make_delegation_tokens
-from kwire.broker.requests.audit import AuditLog
-from kwire.broker.requests.authorization import follow_acls, make_authorizer
-from kwire.broker.requests.hooks import Hooks
-from kwire.broker.requests.quotas import Quotas
-from kwire.broker.requests.response_cache import ResponseCache
 from kwire.broker.share.dead_letters import DeadLetterWriter
 from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # only a broker with logins, or a node of a cluster, loads th
     from kwire.broker.coordination.remote import RemoteCoordination
     from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Dialer, Node
-    from kwire.broker.partitions.directories.failures import LogDirFailures
+    from kwire.broker.partitions.directory_failures import LogDirFailures
     from kwire.broker.partitions.fetching.replica_selector import RackAwareReplicaSelector
     from kwire.broker.replication.replication import Replication
     from kwire.broker.share.remote_dead_letters import RemoteDeadLetters
@@ -207,7 +207,7 @@ def _start_cordons(nursery: trio.Nursery, broker: Broker, metadata: MetadataSour
         if is_running or (delta is not None and not (delta.configs_changed and broker.configs.broker[_CORDONED])):
             return
         is_running = True
-        from kwire.broker.partitions.directories.cordons import LogDirCordons  # noqa: PLC0415 (most brokers need none)
+        from kwire.broker.directories.cordons import LogDirCordons  # noqa: PLC0415 (most brokers need none)
 
         tell = member.cordon if member is not None else own.cordon if own is not None else None
         assert tell is not None
@@ -234,7 +234,7 @@ def _replica_selector(image: MetadataImage, configs: EffectiveConfigs) -> RackAw
 
 
 def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailures:
-    from kwire.broker.partitions.directories.failures import LogDirFailures  # noqa: PLC0415 (only a node loads it)
+    from kwire.broker.partitions.directory_failures import LogDirFailures  # noqa: PLC0415 (only a node loads it)
 
     async def on_offline(one: LogDir) -> None:
         if broker.replication is not None:
@@ -258,7 +258,7 @@ def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailure
 
 
 def _learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> Awaitable[str]:
-    from kwire.broker.node.start import learn_cluster_id  # noqa: PLC0415 (only a node of a cluster loads it)
+    from kwire.broker.quorum_source import learn_cluster_id  # noqa: PLC0415 (only a node of a cluster loads it)
 
     return learn_cluster_id(configs, dialer)
 
@@ -272,7 +272,7 @@ def _open_quorum(
     clock: Clock,
     dialer: Dialer | None,
 ) -> AbstractAsyncContextManager[MetadataSource]:
-    from kwire.broker.node.start import open_quorum  # noqa: PLC0415 (only a node of a cluster loads it)
+    from kwire.broker.quorum_source import open_quorum  # noqa: PLC0415 (only a node of a cluster loads it)
 
     return open_quorum(settings, dirs=dirs, node_id=node_id, endpoints=endpoints, clock=clock, dialer=dialer)
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from kwire.broker.broker import Broker
+from kwire.broker.clients.hooks import HookedServer
 from kwire.broker.clock import Clock
-from kwire.broker.requests.hooks import HookedServer
 from kwire.control import conditions
 from kwire.control.conditions import read_condition
 from kwire.control.events import Events

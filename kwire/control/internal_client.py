@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from kwire.broker.broker import Broker
-from kwire.broker.requests.client import Client
+from kwire.broker.clients.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.table import ApiTable
 from kwire.errors import Code, KafkaError

@@ -8,8 +8,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NoReturn
 
+from kwire.broker.clients.hooks import HookedServer
 from kwire.broker.clock import Clock
-from kwire.broker.requests.hooks import HookedServer
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.control.requests.recording import Recordings
 from kwire.control.requests.request_log import RequestLog

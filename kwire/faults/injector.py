@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from kwire.broker.requests.hooks import CutOff, HookedRequest, HookedServer
+from kwire.broker.clients.hooks import CutOff, HookedRequest, HookedServer
 from kwire.errors import Code
 from kwire.faults import placement
 from kwire.faults.disk import ArmedOnDisk, FaultyFiles

@@ -19,12 +19,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 import trio
 
+from kwire.broker.clients.client import Client
+from kwire.broker.clients.hooks import CutOff, Hooks
 from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
 from kwire.broker.outbound.tls import TlsFailed
-from kwire.broker.requests.client import Client
-from kwire.broker.requests.hooks import CutOff, Hooks
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.limits import READ_CHUNK_BYTES
 from kwire.proxy.exchange import Exchange, Frame, Undecodable, through

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from kwire.broker.requests.hooks import DispatchHook
+from kwire.broker.clients.hooks import DispatchHook
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.proxy.frames import SIZE_BYTES
 from kwire.proxy.requests import PRODUCE

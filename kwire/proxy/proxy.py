@@ -15,12 +15,12 @@ from typing import Final, TypeAlias
 
 import trio
 
+from kwire.broker.clients.client import Client, split_peer
+from kwire.broker.clients.hooks import Hooks
 from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.outbound.interface import Address
-from kwire.broker.requests.client import Client, split_peer
-from kwire.broker.requests.hooks import Hooks
 from kwire.errors import ProtocolViolation
 from kwire.limits import PROXY_NODES_MAX, PROXY_TOPICS_MAX
 from kwire.proxy.connection import TLS_RECORDS, ClientStream, ProxiedConnection, Stream

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import trio
 
+from kwire.broker.clients.client import peer_text
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.broker.outbound.interface import Address
 from kwire.broker.outbound.sockets import SocketDialer, SocketStream
 from kwire.broker.outbound.tls import TlsStream, start_tls
-from kwire.broker.requests.client import peer_text
 from kwire.limits import RECV_WAKE_BYTES_MAX
 from kwire.proxy.proxy import Proxy
 from kwire.server.acceptor import Bound, CannotBind, PortInUse, bind

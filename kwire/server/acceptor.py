@@ -20,7 +20,7 @@ from kwire.limits import ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN
 from kwire.server.bindings import WILDCARDS, Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connections.connection import Connection
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import Listener
 from kwire.server.tls.handshake import shake_hands
 from kwire.server.transport import SocketTransport
 

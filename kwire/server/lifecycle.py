@@ -56,9 +56,8 @@ from kwire.server.bindings import (
     read_socket_options,
 )
 from kwire.server.close_watch import CloseWatch
-from kwire.server.connections.registry import ConnectionRegistry
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.server.hangup import Hangups, Meaning
-from kwire.server.listener import Listener
 from kwire.server.process import raise_descriptor_limit, stop_at_once_after
 from kwire.server.reopening import Reopening
 from kwire.storage.files import Files

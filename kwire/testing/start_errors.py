@@ -5,7 +5,7 @@ Responsible for: which errors a user can fix, and their sentences. Must not depe
 
 from __future__ import annotations
 
-from kwire.broker.partitions.directories.log_dirs import ForeignDirectory
+from kwire.broker.directories.log_dirs import ForeignDirectory
 from kwire.errors import StorageFailure
 from kwire.metadata.configs.definitions import ConfigProblem
 from kwire.server.acceptor import CannotBind

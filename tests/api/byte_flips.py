@@ -30,7 +30,7 @@ from group_requests import commit, fetch_one
 from peer import Peer
 from transactional import Producer
 
-from kwire.broker.partitions.directories.log_dirs import ForeignDirectory
+from kwire.broker.directories.log_dirs import ForeignDirectory
 from kwire.broker.start import open_broker
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.configs.effective import BrokerSettings

@@ -3,7 +3,7 @@
 import pytest
 from peer import Peer
 
-from kwire.broker.requests import quotas
+from kwire.broker.clients import quotas
 from kwire.errors import Code
 from kwire.security.principal import Principal
 from kwire.wire import messages as m

@@ -8,8 +8,7 @@ from kwire.errors import Code
 from kwire.limits import CHECKED_BATCHES
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m

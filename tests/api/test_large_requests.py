@@ -12,8 +12,7 @@ from kwire.broker.endpoint import Endpoint
 from kwire.limits import TURN_MS
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec, messages
 from kwire.wire.batches.records import Record, build_batch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.clock import Clock
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.partitions.cluster_view import ClusterView
-from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions

@@ -4,8 +4,8 @@ import pytest
 from peer import Peer
 
 from kwire.broker import logs
-from kwire.broker.requests import audit
-from kwire.broker.requests.audit import Access, AuditLog
+from kwire.broker.clients import audit
+from kwire.broker.clients.audit import Access, AuditLog
 from kwire.errors import Code
 from kwire.limits import AUDIT_KNOWN_MAX, AUDIT_REPEAT_MS
 from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
@@ -32,7 +32,7 @@ class Lines:
 def lines(monkeypatch):
     monkeypatch.setattr(logs._process, "threshold", logs.LEVELS["info"])
     written = Lines()
-    monkeypatch.setattr(audit, "log", written)
+    monkeypatch.setattr(audit, "AUDIT", written)
     return written.written
 
 

@@ -15,7 +15,7 @@ from kwire.broker import logs
 from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.partitions.copying import truncate
-from kwire.broker.partitions.directories.moves import Moves
+from kwire.broker.partitions.moves import Moves
 from kwire.broker.watchdog import Watchdog
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.storage import checkpoints

@@ -15,8 +15,8 @@ import pytest
 from kwire.broker.clock import Clock
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.errors import StorageFailure
 from kwire.metadata import features
 from kwire.metadata.cluster.nodes import reserve_producer_ids

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from peer import Peer
 
-from kwire.broker.partitions.directories import loss_report
-from kwire.broker.partitions.directories.loss_report import ReportedLoss
+from kwire.broker.directories import loss_report
+from kwire.broker.directories.loss_report import ReportedLoss
 from kwire.broker.start import open_broker
 from kwire.limits import LOSSES_KEPT_MAX
 from kwire.metadata.configs.effective import BrokerSettings

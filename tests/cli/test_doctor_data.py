@@ -9,7 +9,7 @@ import trio
 from click.testing import CliRunner
 from peer import Peer
 
-from kwire.broker.partitions.directories import loss_report
+from kwire.broker.directories import loss_report
 from kwire.broker.start import open_broker
 from kwire.cli.main import main
 from kwire.metadata.configs.effective import BrokerSettings

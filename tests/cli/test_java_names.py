@@ -2,7 +2,7 @@
 
 import pytest
 
-from kwire.cli.script_twins.java_names import (
+from kwire.cli.java.names import (
     error_line,
     error_text,
     exception_class,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from kwire.cli.script_twins.arguments import Arguments, add_servers
+from kwire.cli.java.arguments import Arguments, add_servers
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import BOOTSTRAP, OLD_BROKER_LIST, ZOOKEEPER, Option, Wrong, parse
 from kwire.cli.script_twins.common import bootstrap_of, numbers
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import BOOTSTRAP, OLD_BROKER_LIST, ZOOKEEPER, Option, Wrong, parse
 from kwire.cli.script_twins.topic_filter import matches
 from kwire.kafka_release import RELEASE
 

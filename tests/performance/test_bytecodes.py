@@ -38,8 +38,7 @@ from kwire.metadata.settings.authorizer import STANDARD_AUTHORIZER
 from kwire.security.acl_text import read_acls
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.files import MemoryFiles
 from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec

@@ -19,8 +19,7 @@ from kwire.broker.start import open_broker
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.files import MemoryFiles
 from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec

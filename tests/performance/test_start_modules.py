@@ -81,7 +81,7 @@ def test_a_start_loads_no_more_modules_than_it_used_to() -> None:
 
 def test_a_broker_of_a_cluster_without_tls_loads_no_cryptography() -> None:
     """Three brokers and a controller would each pay for it."""
-    modules = "kwire.broker.node.start, kwire.broker.replication.replication, kwire.broker.coordination.remote"
+    modules = "kwire.broker.quorum_source, kwire.broker.replication.replication, kwire.broker.coordination.remote"
     shown = "print([name for name in sys.modules if name.startswith(('cryptography', 'jwt', 'scramp'))])"
     command = [sys.executable, "-c", f"import sys, {modules}; {shown}"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -7,15 +7,14 @@ from typing import Any
 
 import trio
 
+from kwire.broker.clients.hooks import Hooks
 from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.table import Api
 from kwire.broker.watchdog import Watchdog
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire.messages import (

@@ -4,9 +4,9 @@ import pytest
 import trio
 import trio.testing
 
+from kwire.broker.clients.client import Client
 from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.requests.client import Client
 from kwire.server.bindings import Limits
 from kwire.server.connections.registry import ConnectionRegistry, RateLimiter
 

@@ -9,8 +9,7 @@ from kwire.errors import Code
 from kwire.metadata.features import SERVED
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.transport import MemoryTransport
 
 # SaslHandshake and SaslAuthenticate are refused before their handlers on a listener without SASL.

@@ -4,7 +4,7 @@ import pytest
 import trio
 from edge import HEARTBEAT, METADATA, Edge
 
-from kwire.broker.requests.hooks import Hooks
+from kwire.broker.clients.hooks import Hooks
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import Code, KafkaError
 from kwire.limits import LOOP_HELD_MS

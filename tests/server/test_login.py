@@ -22,9 +22,8 @@ from kwire.security.sasl.scram_client import ScramClient
 from kwire.security.sasl.scram_keys import salted_password
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import Connection
-from kwire.server.connections.registry import ConnectionRegistry
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.server.initial_users import store_users
-from kwire.server.listener import Listener
 from kwire.testing.memory.files import MemoryFiles
 from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec

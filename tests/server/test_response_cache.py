@@ -7,8 +7,8 @@ import trio
 from peer import Peer
 
 from kwire.api import api_table
+from kwire.broker.clients.response_cache import ResponseCache
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.requests.response_cache import ResponseCache
 from kwire.limits import CACHED_REQUEST_BYTES_MAX, CACHED_RESPONSES_BYTES_MAX
 from kwire.metadata.entities import ResourceType
 from kwire.security.acl_text import read_acls
@@ -16,8 +16,7 @@ from kwire.security.principal import Principal
 from kwire.security.standard_authorizer import StandardAuthorizer
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m

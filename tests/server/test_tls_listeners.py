@@ -21,8 +21,8 @@ from kwire.metadata.configs.definitions import ConfigProblem
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.server.acceptor import Acceptor
 from kwire.server.close_watch import CloseWatch
+from kwire.server.connections.registry import Listener
 from kwire.server.lifecycle import open_server
-from kwire.server.listener import Listener
 from kwire.server.tls.listeners import TlsListener
 from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import codec

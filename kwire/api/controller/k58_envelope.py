@@ -14,7 +14,7 @@ import ipaddress
 from functools import cache
 from typing import Any
 
-from kwire.broker.requests.client import Client
+from kwire.broker.clients.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
 from kwire.broker.requests.forwarded import ForwardedConnection

@@ -20,8 +20,8 @@ import trio
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
+from kwire.broker.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures

@@ -18,8 +18,8 @@ import trio
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions

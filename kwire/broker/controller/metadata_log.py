@@ -41,10 +41,10 @@ from kwire.broker.controller.quorum_state import (
     with_endpoints,
     write_quorum_state,
 )
+from kwire.broker.directories import loss_report
+from kwire.broker.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.directories import loss_report
-from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.steps import run_at_once
 from kwire.errors import StorageFailure
 from kwire.metadata import features

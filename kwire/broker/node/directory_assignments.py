@@ -13,8 +13,8 @@ from typing import Final
 import trio
 
 from kwire.broker.controller.interface import Controller, only
+from kwire.broker.directories.log_dirs import UNKNOWN_ID, LogDir, LogDirs
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.directories.log_dirs import UNKNOWN_ID, LogDir, LogDirs
 from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import KafkaError
 from kwire.metadata.commands.partitions import AssignReplicasToDirs

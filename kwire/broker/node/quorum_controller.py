@@ -13,11 +13,11 @@ from typing import Any, Final, TypeVar
 
 import trio
 
+from kwire.broker.clients.client import Client
 from kwire.broker.controller.interface import FinalizedFeatures, QuorumDescription
 from kwire.broker.node.command_requests import item_count, request_of, results_of
 from kwire.broker.node.controller_channel import ControllerChannel
 from kwire.broker.node.metadata_follower import MetadataFollower
-from kwire.broker.requests.client import Client
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.metadata import features
 from kwire.metadata.commands import Command

@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.partitions.directories.log_dirs import LogDirs
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.partitions.partition import Partition, Role
 from kwire.errors import StorageFailure
 

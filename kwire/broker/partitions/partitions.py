@@ -11,11 +11,11 @@ from typing import NamedTuple, TypeVarTuple
 
 from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
+from kwire.broker.directories import loss_report
+from kwire.broker.directories.log_dirs import LogDir, LogDirs
+from kwire.broker.directories.partition_metadata import is_of_topic, topic_id_in
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.cluster_view import ClusterView
-from kwire.broker.partitions.directories import loss_report
-from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
-from kwire.broker.partitions.directories.partition_metadata import is_of_topic, topic_id_in
 from kwire.broker.partitions.partition import Partition, Role, TopicSettings
 from kwire.broker.partitions.topic_settings import topic_settings
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -122,6 +122,7 @@ class Partitions:
         return partition
 
     def of_topic(self, topic: str) -> Mapping[int, Partition]:
+        """Replicas of a topic here, by index; empty if there are none. Not to be kept over a wait."""
         return self._by_topic.get(topic, {})
 
     def __iter__(self) -> Iterator[Partition]:

@@ -1,1 +1,1 @@
-"""The handling of one request: its context, the dispatch and its hooks, quotas."""
+"""The handling of one request: its context, the table of what is served, the dispatch."""

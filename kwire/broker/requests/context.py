@@ -13,9 +13,9 @@ from typing import Protocol
 import trio
 
 from kwire.broker.broker import Broker
+from kwire.broker.clients.audit import Access
+from kwire.broker.clients.client import Client
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.requests.audit import Access
-from kwire.broker.requests.client import Client
 from kwire.broker.requests.table import ApiTable
 from kwire.metadata import entities
 from kwire.metadata.entities import SECURITY_PROTOCOLS

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from kwire.broker.clients.hooks import DispatchHook
 from kwire.broker.requests.context import Context
-from kwire.broker.requests.hooks import DispatchHook
 from kwire.broker.requests.table import Api
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import trio
 
-from kwire.broker.requests.client import Client
+from kwire.broker.clients.client import Client
+from kwire.broker.clients.hooks import HookedConnection
 from kwire.broker.requests.context import Connection
-from kwire.broker.requests.hooks import HookedConnection
 from kwire.broker.requests.table import ApiTable
 
 

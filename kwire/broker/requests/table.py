@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from kwire.broker.requests.response_cache import Caching
+from kwire.broker.clients.response_cache import Caching
 from kwire.wire.codec import RequestHeader
 from kwire.wire.session import Served
 

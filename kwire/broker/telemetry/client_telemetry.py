@@ -15,9 +15,9 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Final, Protocol
 
+from kwire.broker.clients.client import Client
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
-from kwire.broker.requests.client import Client
 from kwire.broker.telemetry.pushed_metrics import Point, PushedMetrics
 from kwire.broker.telemetry.subscriptions import (
     Attributes,

@@ -7,7 +7,6 @@ printed when a broker refuses or does not answer. Must not depend on: single com
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,10 +14,10 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from kwire.cli.admin.topics import list_topics
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
 from kwire.cli.connections.connection import CannotConnect, ClientError, ConnectionLost, Security, parse_addresses
+from kwire.cli.java.names import error_text
 from kwire.errors import KafkaError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,7 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 BOOTSTRAP_VARIABLE: Final = "KWIRE_BOOTSTRAP"
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
 TIMEOUT_S: Final = 15.0
-_COMPLETION_S: Final = 2.0
 
 _BOOTSTRAP_KEY: Final = "bootstrap.servers"
 
@@ -61,16 +59,6 @@ class BrokerCommands(click.Group):
                         ctx=ctx,
                     ) from None
             raise
-
-
-def complete_topic(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """Complete the name of a topic, for a shell: those of the broker, or none where it does not answer."""
-    bootstrap = context.params.get("bootstrap") or os.environ.get(BOOTSTRAP_VARIABLE) or DEFAULT_BOOTSTRAP
-    try:
-        with Cluster(parse_addresses(bootstrap), timeout_s=_COMPLETION_S) as cluster:
-            return sorted(name for name in list_topics(cluster) if name.startswith(begun))
-    except (ClientError, KafkaError, ValueError):
-        return []
 
 
 def config_option(command: F) -> F:
@@ -141,6 +129,7 @@ def asking(bootstrap: str | None, config: str | None) -> Iterator[Cluster]:
 
 
 def cluster_at(servers: str, settings: dict[str, str]) -> Cluster:
+    """Make the cluster, not connected yet; ends the command with a sentence if an address or a setting is wrong."""
     try:
         addresses = parse_addresses(servers)
     except ValueError as error:
@@ -171,8 +160,6 @@ def _first(servers: str) -> str:
 
 def refusal(error: KafkaError) -> str:
     """The text of a refusal: the broker's message, if any, and the name of the code."""
-    from kwire.cli.script_twins.java_names import error_text
-
     text = error_text(error).rstrip(".")
     return text if text.startswith(error.code.name) else f"{text} ({error.code.name})"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from kwire.broker.partitions.directories import loss_report
-from kwire.broker.partitions.directories.log_dirs import LOCK_NAME, foreign_directories
+from kwire.broker.directories import loss_report
+from kwire.broker.directories.log_dirs import LOCK_NAME, foreign_directories
 from kwire.cli.diagnosis.diagnosis import Finding, Level
 from kwire.errors import StorageFailure
 from kwire.metadata.log.log_format import list_snapshots, read_snapshot

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from kwire.cli.dump.dump_batches import base_offset_of, batches
-from kwire.cli.script_twins.java_names import hash_order
+from kwire.cli.java.names import hash_order
 from kwire.storage.segments.index import OffsetIndex, TimeIndex, TransactionIndex
 from kwire.wire.batches.batch import NO_TIMESTAMP
 from kwire.wire.batches.records import read_records

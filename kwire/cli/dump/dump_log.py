@@ -25,8 +25,8 @@ from kwire.cli.dump.dump_decoders import (
     show_control,
 )
 from kwire.cli.dump.dump_indexes import Faults, IndexOptions, show_offset_index, show_time_index, show_transaction_index
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import Option, Parsed, Wrong, parse
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError, ProtocolViolation
 from kwire.storage.snapshots import read_snapshot
 from kwire.wire.batches.batch import NO_SEQUENCE, BatchHeader, is_valid_batch

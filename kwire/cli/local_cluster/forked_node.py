@@ -32,7 +32,7 @@ _IMPORTED: Final = (
     "kwire.cli.serving.serve",
     "kwire.cli.serving.announce",
     "kwire.server.lifecycle",
-    "kwire.broker.node.start",
+    "kwire.broker.quorum_source",
     "kwire.broker.controller.cluster_controller",
 )
 _IMPORTED_FOR_CONTROL: Final = ("kwire.control.server",)

@@ -25,7 +25,6 @@ from kwire.cli.connections.broker_option import (
     asking,
     broker_options,
     client_settings,
-    complete_topic,
     explained,
     fail,
     note,
@@ -36,7 +35,7 @@ from kwire.cli.connections.client_config import ConfigError
 from kwire.cli.records import kafka_python_clients
 from kwire.cli.records.record_format import FormatError, compile_format
 from kwire.cli.records.share_consumer import ShareConsumer
-from kwire.cli.resources.topics import missing
+from kwire.cli.topic_names import complete_topic, missing
 from kwire.errors import KafkaError
 from kwire.wire.batches.json_records import record_fields
 

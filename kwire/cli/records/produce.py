@@ -18,7 +18,6 @@ from kwire.cli.connections.broker_option import (
     at,
     broker_options,
     client_settings,
-    complete_topic,
     fail,
     note,
     refusal,
@@ -27,7 +26,8 @@ from kwire.cli.connections.broker_option import (
 from kwire.cli.connections.connection import CannotConnect, ClientError, NoSuchHost
 from kwire.cli.records.lines import Line, LineError, LineReader
 from kwire.cli.records.producer import NoSuchTopic, Producer, ProducerConfig
-from kwire.cli.script_twins.clients.console_producer import read_lines
+from kwire.cli.records.standard_input import read_lines
+from kwire.cli.topic_names import complete_topic
 from kwire.errors import KafkaError
 from kwire.schemas.problems import NotEncoded
 from kwire.wire.batches.compression import Codec

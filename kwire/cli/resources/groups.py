@@ -22,14 +22,13 @@ from kwire.cli.connections.broker_option import (
     BrokerCommands,
     asking,
     broker_options,
-    complete_topic,
     fail,
     json_option,
     print_json,
 )
 from kwire.cli.connections.client import Cluster, no_partition
-from kwire.cli.resources.topics import missing
 from kwire.cli.tables import print_table
+from kwire.cli.topic_names import complete_topic, missing
 from kwire.errors import Code, KafkaError
 
 Place = tuple[str, int]

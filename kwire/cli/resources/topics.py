@@ -6,7 +6,6 @@ them).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +20,6 @@ from kwire.cli.connections.broker_option import (
     at,
     broker_options,
     client_settings,
-    complete_topic,
     fail,
     json_option,
     print_json,
@@ -30,6 +28,7 @@ from kwire.cli.connections.broker_option import (
 from kwire.cli.connections.client import Cluster
 from kwire.cli.durations import in_milliseconds
 from kwire.cli.tables import print_table
+from kwire.cli.topic_names import complete_topic, missing
 from kwire.errors import Code, KafkaError
 from kwire.types import uuid_text
 
@@ -256,12 +255,6 @@ def _refuse_missing(names: Iterable[str], known: Mapping[str, object]) -> None:
     for name in names:
         if name not in known:
             fail(missing(name, known))
-
-
-def missing(name: str, known: Iterable[str]) -> str:
-    """A sentence for a topic that does not exist, with the most similar name that does."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"there is no topic {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _offsets(cluster: Cluster, described: Sequence[admin.TopicDescription]) -> dict[tuple[str, int], tuple[Any, Any]]:

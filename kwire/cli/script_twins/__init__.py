@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import Wrong
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import Wrong
 
 TWINS: Final = {
     "kafka-acls": "admin.acls",

@@ -24,8 +24,8 @@ from kwire.cli.connections.connection import (
     parse_addresses,
     resolve,
 )
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import Parsed
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import Parsed
 from kwire.cli.script_twins.topic_filter import matches
 
 __all__ = ["bootstrap_of", "config_of", "matches", "open_cluster", "read_config", "timed_out", "warn"]
@@ -82,6 +82,7 @@ def read_config(path: str) -> dict[str, str]:
 
 
 def config_of(parsed: Parsed, name: str = "command-config") -> dict[str, str]:
+    """The settings in the file that an option names; empty without the option. Raises Failure."""
     path = parsed.value(name)
     return {} if path is None else read_config(path)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from kwire.cli.script_twins.options import Wrong
+from kwire.cli.java.options import Wrong
 
 
 def compile_filter(expression: str) -> re.Pattern[str]:

@@ -20,8 +20,8 @@ class StartRefused(Exception):
 
 def explain_start(error: BaseException, settings: Settings) -> str | None:
     """Return the sentence for an error that the user can fix, None for a bug of kwire."""
+    from kwire.broker.directories.log_dirs import ForeignDirectory
     from kwire.broker.node.member import JoinRefused
-    from kwire.broker.partitions.directories.log_dirs import ForeignDirectory
     from kwire.errors import StorageFailure
     from kwire.metadata.configs.definitions import ConfigProblem
     from kwire.server.acceptor import CannotBind, PortInUse

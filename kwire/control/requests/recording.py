@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from kwire.broker.clients.hooks import HookedRequest, HookedServer
 from kwire.broker.requests.forwarded import carrier_of
-from kwire.broker.requests.hooks import HookedRequest, HookedServer
 from kwire.wire.codec import Message, RequestHeader, api_name, encode_request, encode_response
 
 VERSION: Final = 1

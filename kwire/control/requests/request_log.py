@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import trio
 
-from kwire.broker.requests.hooks import CutOff, HookedRequest, HookedServer
+from kwire.broker.clients.hooks import CutOff, HookedRequest, HookedServer
 from kwire.errors import Code, KafkaError
 from kwire.faults.subjects import Subject, subjects
 from kwire.wire.codec import Message, api_name

@@ -10,8 +10,8 @@ from collections.abc import Hashable, Sequence
 from typing import Protocol
 
 from kwire.broker.broker import Broker
-from kwire.broker.requests.client import Client
-from kwire.broker.requests.response_cache import Caching, Key
+from kwire.broker.clients.client import Client
+from kwire.broker.clients.response_cache import Caching, Key
 from kwire.server.connections.registry import ConnectionRegistry
 from kwire.server.transport import Part
 from kwire.wire.codec import Message, RequestHeader

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import trio
 
 from kwire.broker.broker import Broker
+from kwire.broker.clients.client import Client
+from kwire.broker.clients.hooks import CutOff
+from kwire.broker.clients.response_cache import Caching
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
-from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
-from kwire.broker.requests.hooks import CutOff
-from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
@@ -36,10 +36,9 @@ from kwire.metadata.settings.sasl import uses_sasl
 from kwire.server.connections.cached_answers import CachedAnswers
 from kwire.server.connections.outgoing import Outgoing, send_through
 from kwire.server.connections.refusals import Ended, PeerGone, discard, encode_refusal
-from kwire.server.connections.registry import RegisteredConnection
+from kwire.server.connections.registry import Listener, RegisteredConnection
 from kwire.server.connections.request_memory import RequestMemory
 from kwire.server.connections.turns import Turn
-from kwire.server.listener import Listener
 from kwire.server.tls.handshake import Handshake, HandshakeFailed
 from kwire.server.transport import Part, Transport, close_slices
 from kwire.wire.codec import Message, RequestHeader, api_name, decode_request, encode_response, read_header

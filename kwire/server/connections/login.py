@@ -15,10 +15,10 @@ from typing import Any, Final, NoReturn, Protocol
 
 import trio
 
-from kwire.broker.audit import AUDIT, shown
 from kwire.broker.authentication import Authentication
+from kwire.broker.clients.audit import AUDIT, shown
+from kwire.broker.clients.client import Client
 from kwire.broker.clock import Clock, Timer
-from kwire.broker.requests.client import Client
 from kwire.broker.requests.refusals import refusal_of
 from kwire.errors import Code
 from kwire.security.sasl.exchange import Refused

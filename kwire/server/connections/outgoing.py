@@ -12,8 +12,8 @@ from typing import Protocol
 
 import trio
 
-from kwire.broker.requests.client import Client
-from kwire.broker.requests.hooks import ReplyHook
+from kwire.broker.clients.client import Client
+from kwire.broker.clients.hooks import ReplyHook
 from kwire.server.transport import Part
 from kwire.wire.codec import RequestHeader
 

@@ -2,7 +2,7 @@
 
 Responsible for: the set of connections, the limits on them (``max.connections*``, ``connections.max.idle.ms``,
 ``queued.max.request.bytes``, ``kwire.unfinished.request.bytes``, ``max.connection.creation.rate``), the sweep that ends
-idle ones, the queue for turns. Must not depend on: sockets, what a connection does.
+idle ones, the queue for turns; the value ``Listener``. Must not depend on: sockets, what a connection does.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeVar
 
 import trio
 
+from kwire.broker.clients.client import Client
 from kwire.broker.clock import Clock
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.broker.requests.client import Client
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.limits import OPENING_THREADS_MAX, READ_BUFFERS_KEPT_MAX
@@ -29,6 +30,9 @@ from kwire.server.transport import LastReceived
 from kwire.wire.frames import ReadBuffers
 from kwire.wire.messages import ApiVersionsResponse
 from kwire.wire.session import API_VERSIONS_KEY, Served, Session
+
+if TYPE_CHECKING:  # not at run time: a broker without TLS does not load OpenSSL
+    from kwire.server.tls.listeners import TlsListener
 
 log = Logger("kwire.server")
 
@@ -131,6 +135,7 @@ class ConnectionRegistry:
         return await trio.to_thread.run_sync(call, limiter=self._login_limiter)
 
     def enter(self, connection: RegisteredConnection) -> None:
+        """Count a connection against the limits, until ``leave``."""
         self._connections[connection] = None
         self._per_host[connection.client.host] += 1
         self._per_listener[connection.client.endpoint.name] += 1
@@ -263,3 +268,14 @@ class RateLimiter:
         assert self._admissible is not None
         self._admissible = min(rate, self._admissible + (now_ms - self._counted_ms) * rate / 1000)
         self._counted_ms = now_ms
+
+
+class Listener(NamedTuple):
+    """The listener that accepted a connection. All listeners of a broker share one registry.
+
+    ``tls`` is None where the security protocol (``endpoint.security_protocol``) is without TLS.
+    """
+
+    endpoint: Endpoint
+    connections: ConnectionRegistry
+    tls: TlsListener | None = None

@@ -11,9 +11,9 @@ from typing import Protocol, TypeAlias
 
 import trio
 
+from kwire.broker.clients.client import Client
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
-from kwire.broker.requests.client import Client
 from kwire.limits import HANDSHAKE_FAILURES_LOGGED, HANDSHAKE_FAILURES_WINDOW_MS, TLS_HANDSHAKE_MS_MAX
 from kwire.security.principal import Principal
 

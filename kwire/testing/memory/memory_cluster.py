@@ -34,8 +34,7 @@ from kwire.metadata.configs.effective import BrokerSettings
 from kwire.security.sasl.client import SaslLogin
 from kwire.server.bindings import Limits
 from kwire.server.connections.connection import serve_connection
-from kwire.server.connections.registry import ConnectionRegistry
-from kwire.server.listener import Listener
+from kwire.server.connections.registry import ConnectionRegistry, Listener
 from kwire.testing.memory.files import MemoryFiles
 from kwire.testing.memory.network import MemoryNetwork
 from kwire.testing.memory.transport import MemoryTransport

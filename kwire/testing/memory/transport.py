@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from kwire.broker.requests.client import split_peer
+from kwire.broker.clients.client import split_peer
 from kwire.server.transport import Part
 
 
@@ -78,6 +78,7 @@ class MemoryTransport:
         self._wake()
 
     def feed_frame(self, body: bytes) -> None:
+        """Send a request without its size, which is put before it."""
         self.feed(struct.pack(">i", len(body)) + body)
 
     def finish(self) -> None:

@@ -13,10 +13,10 @@ from kwire.acls import CLUSTER_NAME, Acl, AclFilter, Operation, PatternType, Per
 from kwire.cli.admin import acls as admin
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, parse
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_line
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-acls"

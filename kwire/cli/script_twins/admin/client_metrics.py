@@ -20,10 +20,10 @@ from kwire.cli.admin.configs import (
 )
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text, hash_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, parse
 from kwire.cli.script_twins.common import open_cluster, timed_out
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text, hash_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, parse
 from kwire.errors import KafkaError
 from kwire.types import random_uuid, uuid_text
 

@@ -17,10 +17,10 @@ from kwire.cli.admin.groups import list_groups
 from kwire.cli.admin.topics import list_topics
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, NotServed
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line, hash_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, ZOOKEEPER, Option, Parsed, parse
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, read_config
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_line, hash_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, ZOOKEEPER, Option, Parsed, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-configs"

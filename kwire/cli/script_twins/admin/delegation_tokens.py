@@ -20,11 +20,11 @@ from kwire.cli.admin.delegation_tokens import (
 )
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError
+from kwire.cli.java.date_format import formatted
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
-from kwire.cli.script_twins.date_format import formatted
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_line
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-delegation-tokens"

@@ -14,10 +14,10 @@ from kwire.cli.admin import transactions as admin
 from kwire.cli.admin.topics import describe_topics, list_topics
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, TimedOut
-from kwire.cli.script_twins.arguments import Arguments
+from kwire.cli.java.arguments import Arguments
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text, number_order, partition_order
 from kwire.cli.script_twins.common import cluster_at, read_config, timed_out
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text, number_order, partition_order
 from kwire.errors import Code, KafkaError
 
 NAME: Final = "kafka-transactions"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kwire.cli.java.options import Parsed
 from kwire.cli.script_twins.common import read_config
-from kwire.cli.script_twins.options import Parsed
 
 
 def key_values(words: Iterable[str]) -> dict[str, str]:

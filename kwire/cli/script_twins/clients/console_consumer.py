@@ -17,13 +17,13 @@ from typing import Any, Final, NoReturn
 
 from kwire.cli.connections.client_config import SECURITY_KEYS, ConfigError
 from kwire.cli.connections.connection import CannotConnect, ClientError, ConnectionLost
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import BOOTSTRAP, ZOOKEEPER, Option, Parsed, Wrong, parse
 from kwire.cli.records import kafka_python_clients
 from kwire.cli.records.lines import ConsumedRecord, LineError, LineFormatter
 from kwire.cli.script_twins.clients.client_properties import key_values, merged
 from kwire.cli.script_twins.clients.coordinator_formatters import COORDINATOR_FORMATTERS, CoordinatorFormatter
 from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import BOOTSTRAP, ZOOKEEPER, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.topic_filter import compile_filter
 
 NAME: Final = "kafka-console-consumer"

@@ -10,21 +10,19 @@ by default (a second).
 
 from __future__ import annotations
 
-import os
-import select
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from kwire.cli.connections.client_config import SECURITY_KEYS
 from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line
+from kwire.cli.java.options import BOOTSTRAP, OLD_BROKER_LIST, Option, Parsed, Wrong, parse
 from kwire.cli.records.lines import LineError, LineReader
 from kwire.cli.records.producer import NoSuchTopic, Producer, ProducerConfig
+from kwire.cli.records.standard_input import read_lines
 from kwire.cli.script_twins.clients.client_properties import key_values, merged
 from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn, warn_unused
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_line
-from kwire.cli.script_twins.options import BOOTSTRAP, OLD_BROKER_LIST, Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record
@@ -124,33 +122,6 @@ def main(argv: Sequence[str]) -> int:
 def _as_text(line: bytes) -> bytes:
     """Replace bytes that are not UTF-8 by U+FFFD, as the official script does, which reads text."""
     return line if line.isascii() else line.decode(errors="replace").encode()
-
-
-def read_lines(idle: Callable[[], None], linger_s: float = 0.0) -> Iterator[bytes]:
-    """Yield the lines of standard input without their ends; call ``idle`` whenever the next read would wait.
-
-    A line ends with a line feed, a carriage return or both. On a terminal it prints a prompt.
-    """
-    stdin = sys.stdin.fileno()
-    prompt = sys.stdin.isatty() and sys.stdout.isatty()
-    rest = b""
-    while True:
-        if prompt:
-            sys.stdout.write(">")
-            sys.stdout.flush()
-        if not select.select([stdin], [], [], linger_s)[0]:
-            idle()
-        chunk = os.read(stdin, 1 << 16)
-        if not chunk:
-            break
-        # A carriage return at the end may be half of an end of line.
-        text = (rest + chunk).replace(b"\r\n", b"\n")
-        held = b"\r" if text.endswith(b"\r") else b""
-        *lines, rest = text[: len(text) - len(held)].replace(b"\r", b"\n").split(b"\n")
-        rest += held
-        yield from lines
-    if rest:
-        yield from rest.removesuffix(b"\r").split(b"\n")
 
 
 def _check(parsed: Parsed) -> tuple[LineReader, dict[str, str], str]:

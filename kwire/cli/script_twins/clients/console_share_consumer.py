@@ -13,13 +13,13 @@ from typing import Final
 
 from kwire.cli.connections.client_config import SECURITY_KEYS
 from kwire.cli.connections.connection import ClientError
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.cli.records.lines import ConsumedRecord, LineError, LineFormatter
 from kwire.cli.records.share_consumer import ACCEPT, REJECT, RELEASE, ShareConsumer, SharedRecord
 from kwire.cli.script_twins.clients.client_properties import key_values, merged
 from kwire.cli.script_twins.clients.python_clients import Stopped, stopped_by_signals
 from kwire.cli.script_twins.common import cluster_at, read_config, warn, warn_unused
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-console-share-consumer"

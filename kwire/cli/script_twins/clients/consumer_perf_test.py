@@ -14,13 +14,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from typing import Any, Final
 
+from kwire.cli.java.date_format import formatted
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.cli.records import kafka_python_clients
 from kwire.cli.script_twins.clients.client_properties import key_values
 from kwire.cli.script_twins.clients.python_clients import Stopped, made, print_metrics, stopped_by_signals
 from kwire.cli.script_twins.common import read_config
-from kwire.cli.script_twins.date_format import formatted
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.topic_filter import compile_filter
 
 NAME: Final = "kafka-consumer-perf-test"

@@ -13,13 +13,13 @@ from typing import Any, Final, NoReturn
 from kwire.cli.admin.topics import create_topic, list_topics
 from kwire.cli.connections.client_config import SECURITY_KEYS
 from kwire.cli.connections.connection import ClientError
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line
+from kwire.cli.java.options import COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.records import kafka_python_clients
 from kwire.cli.records.producer import ALL, Producer, ProducerConfig
 from kwire.cli.script_twins.clients.python_clients import failure_of, made
 from kwire.cli.script_twins.common import cluster_at, read_config
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_line
-from kwire.cli.script_twins.options import COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record

@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from kwire.cli.java.arguments import Arguments
+from kwire.cli.java.exits import Failure
 from kwire.cli.records import kafka_python_clients
-from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.clients.python_clients import (
     closed_at_the_end,
     failure_of,
@@ -28,7 +29,6 @@ from kwire.cli.script_twins.clients.python_clients import (
 )
 from kwire.cli.script_twins.clients.throughput import Throttle
 from kwire.cli.script_twins.common import read_config, warn
-from kwire.cli.script_twins.exits import Failure
 from kwire.errors import KafkaError
 from kwire.types import uuid_text
 

@@ -14,9 +14,9 @@ from types import FrameType
 from typing import Any
 
 from kwire.cli.connections.client_config import ConfigError
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text, exception_class
 from kwire.cli.records import kafka_python_clients
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text, exception_class
 from kwire.errors import Code, KafkaError
 
 

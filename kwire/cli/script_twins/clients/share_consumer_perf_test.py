@@ -15,13 +15,13 @@ from typing import Final
 
 from kwire.cli.connections.client_config import SECURITY_KEYS
 from kwire.cli.connections.connection import ClientError
+from kwire.cli.java.date_format import formatted
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.cli.records.share_consumer import ShareConsumer
 from kwire.cli.script_twins.clients.client_properties import key_values
 from kwire.cli.script_twins.clients.python_clients import Stopped, print_metrics, stopped_by_signals
 from kwire.cli.script_twins.common import cluster_at, read_config, warn_unused
-from kwire.cli.script_twins.date_format import formatted
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-share-consumer-perf-test"

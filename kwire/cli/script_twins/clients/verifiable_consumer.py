@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from kwire.cli.java.arguments import Arguments
+from kwire.cli.java.exits import Failure
 from kwire.cli.records import kafka_python_clients
-from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.clients.python_clients import Stopped, failure_of, made, stopped_by_signals
 from kwire.cli.script_twins.common import read_config
-from kwire.cli.script_twins.exits import Failure
 
 NAME: Final = "kafka-verifiable-consumer"
 

@@ -14,8 +14,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from kwire.cli.java.arguments import Arguments
 from kwire.cli.records import kafka_python_clients
-from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.clients.python_clients import closed_at_the_end, failure_of, made, send, stopped_by_signals
 from kwire.cli.script_twins.clients.throughput import Throttle
 from kwire.cli.script_twins.common import read_config

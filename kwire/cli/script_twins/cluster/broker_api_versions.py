@@ -10,9 +10,9 @@ from typing import Final
 
 from kwire.cli.connections.client import Node
 from kwire.cli.connections.connection import ClientError, Connection
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, parse
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, parse
 from kwire.wire import spec
 from kwire.wire.codec import api_keys, request_class
 from kwire.wire.messages import InitProducerIdRequest

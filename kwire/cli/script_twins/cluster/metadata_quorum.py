@@ -15,10 +15,10 @@ from typing import Final, Protocol
 from kwire.cli.admin import cluster as admin
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError
-from kwire.cli.script_twins.arguments import Arguments, add_servers
+from kwire.cli.java.arguments import Arguments, add_servers
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line
 from kwire.cli.script_twins.common import cluster_at, read_config
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_line
 from kwire.errors import KafkaError
 from kwire.types import uuid_text
 from kwire.wire.messages import DescribeQuorumResponse

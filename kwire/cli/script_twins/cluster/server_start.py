@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from kwire.cli.script_twins.exits import Failure
+from kwire.cli.java.exits import Failure
 from kwire.kafka_release import RELEASE
 
 NAME: Final = "kafka-server-start"

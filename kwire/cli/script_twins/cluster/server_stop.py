@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.cli.script_twins.exits import Failure
+from kwire.cli.java.exits import Failure
 
 NAME: Final = "kafka-server-stop"
 

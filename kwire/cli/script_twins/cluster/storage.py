@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from kwire.broker.controller.metadata_format import Identity, controller_endpoint, format_if_new
-from kwire.cli.script_twins.arguments import Arguments
+from kwire.cli.java.arguments import Arguments
+from kwire.cli.java.exits import Failure
 from kwire.cli.script_twins.cluster.features import (
     OFFLINE,
     add_offline_commands,
@@ -27,7 +28,6 @@ from kwire.cli.script_twins.cluster.features import (
     release_levels,
 )
 from kwire.cli.script_twins.cluster.scram_arguments import ScramArgumentError, scram_record
-from kwire.cli.script_twins.exits import Failure
 from kwire.cli.settings.settings import SettingsError, gather
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.configs.effective import EffectiveConfigs

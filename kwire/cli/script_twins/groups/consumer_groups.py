@@ -15,13 +15,13 @@ from kwire.cli.admin import groups as admin
 from kwire.cli.admin import offsets as admin_offsets
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line, error_text, hash_order, partition_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, ZOOKEEPER, Option, Parsed, Wrong, parse
+from kwire.cli.java.regex import why_invalid
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out, warn
-from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.groups import group_resets as resets
 from kwire.cli.script_twins.groups import group_tables as tables
-from kwire.cli.script_twins.java_names import error_line, error_text, hash_order, partition_order
-from kwire.cli.script_twins.java_regex import why_invalid
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, ZOOKEEPER, Option, Parsed, Wrong, parse
 from kwire.errors import Code, KafkaError
 
 NAME: Final = "kafka-consumer-groups"

@@ -19,9 +19,9 @@ from kwire.cli.admin import groups as admin
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import TopicDescription, describe_topics
 from kwire.cli.connections.client import Cluster
+from kwire.cli.java.names import partition_order
+from kwire.cli.java.options import Option, Parsed, Wrong
 from kwire.cli.script_twins.common import warn
-from kwire.cli.script_twins.java_names import partition_order
-from kwire.cli.script_twins.options import Option, Parsed, Wrong
 from kwire.errors import Code, KafkaError
 
 Place = tuple[str, int]

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kwire.cli.admin.groups import Committed, GroupDescription, ListedGroup, Member
+from kwire.cli.java.names import error_line, hash_order
 from kwire.cli.script_twins.common import warn
-from kwire.cli.script_twins.java_names import error_line, hash_order
 from kwire.errors import KafkaError
 
 NONE = "-"

@@ -10,10 +10,10 @@ from typing import Final
 
 from kwire.cli.admin.groups import ListedGroup, list_groups
 from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text, hash_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.common import open_cluster, timed_out
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text, hash_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-groups"

@@ -14,12 +14,12 @@ from kwire.cli.admin import groups as admin
 from kwire.cli.admin import share_groups as shares
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line, error_text, exception_class, hash_order, partition_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out, warn
-from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.groups import group_resets as resets
 from kwire.cli.script_twins.groups import group_tables as tables
-from kwire.cli.script_twins.java_names import error_line, error_text, exception_class, hash_order, partition_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.errors import Code, KafkaError
 
 NAME: Final = "kafka-share-groups"

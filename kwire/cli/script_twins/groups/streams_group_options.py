@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.cli.script_twins.exits import Failure
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.groups.group_resets import RESET_OPTIONS, RESET_OPTIONS_OF_COMMITTED
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 
 NAME: Final = "kafka-streams-groups"
 ABOUT: Final = "List and describe streams groups, delete them, delete or reset their offsets."

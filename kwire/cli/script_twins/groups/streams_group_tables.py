@@ -13,8 +13,8 @@ from kwire.cli.admin import offsets as admin_offsets
 from kwire.cli.admin.groups import GroupDescription, Tasks, committed_offsets
 from kwire.cli.admin.streams_groups import StoredTopology, TopologyNode
 from kwire.cli.connections.client import Cluster
+from kwire.cli.java.names import hash_order, partition_order
 from kwire.cli.script_twins.groups.group_tables import NONE
-from kwire.cli.script_twins.java_names import hash_order, partition_order
 from kwire.errors import KafkaError
 
 _COLUMN_MIN = 15

@@ -19,13 +19,13 @@ from kwire.cli.admin import streams_groups as streams
 from kwire.cli.admin import topics as admin_topics
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, NotServed, TimedOut
+from kwire.cli.java.names import error_line, error_text, exception_class, hash_order, partition_order
+from kwire.cli.java.options import Parsed, Wrong
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out
 from kwire.cli.script_twins.groups import group_resets as resets
 from kwire.cli.script_twins.groups import group_tables as tables
 from kwire.cli.script_twins.groups import streams_group_tables as streams_tables
 from kwire.cli.script_twins.groups.streams_group_options import NAME, SCENARIOS, read
-from kwire.cli.script_twins.java_names import error_line, error_text, exception_class, hash_order, partition_order
-from kwire.cli.script_twins.options import Parsed, Wrong
 from kwire.errors import Code, KafkaError
 
 _STATES: Final = ("Stable", "Dead", "Empty", "Assigning", "Reconciling", "NotReady")

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from kwire.cli.admin.topics import delete_records
 from kwire.cli.connections.connection import ClientError
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_line, partition_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Wrong, parse
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_line, partition_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Wrong, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-delete-records"

@@ -13,10 +13,10 @@ from typing import Final
 from kwire.cli.admin import offsets as admin
 from kwire.cli.admin.topics import list_topics
 from kwire.cli.connections.connection import ClientError, TimedOut, parse_addresses
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, OLD_BROKER_LIST, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out, warn
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, OLD_BROKER_LIST, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.topic_filter import compile_filter
 from kwire.errors import KafkaError
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from kwire.cli.admin.elections import elect_leaders
 from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.json_files import JsonFieldError, array, field, integer, read_text, string
+from kwire.cli.java.names import error_line, partition_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.common import ADMIN_KEYS, cluster_at, config_of, warn_unused
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_json import JsonFieldError, array, field, integer, read_text, string
-from kwire.cli.script_twins.java_names import error_line, partition_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.errors import Code, KafkaError
 
 NAME: Final = "kafka-leader-election"

@@ -11,10 +11,10 @@ from typing import Final
 
 from kwire.cli.admin.cluster import LogDir, log_dirs
 from kwire.cli.connections.connection import ClientError
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text, exception_class, partition_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, parse
 from kwire.cli.script_twins.common import numbers, open_cluster
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text, exception_class, partition_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-log-dirs"

@@ -16,11 +16,11 @@ from kwire.cli.admin.configs import ResourceType, alter_configs
 from kwire.cli.admin.topics import TopicDescription, describe_topics
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, TimedOut
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.json_files import read_text
+from kwire.cli.java.names import error_line, error_text, hash_order, number_order, partition_order
+from kwire.cli.java.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.common import numbers, open_cluster, timed_out
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_json import read_text
-from kwire.cli.script_twins.java_names import error_line, error_text, hash_order, number_order, partition_order
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.topics.reassignment_plans import (
     Place,
     Plan,

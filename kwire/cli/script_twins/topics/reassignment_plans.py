@@ -12,8 +12,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from kwire.cli.connections.client import Node
-from kwire.cli.script_twins.java_json import JsonFieldError, array, field, integer, string
-from kwire.cli.script_twins.options import Wrong
+from kwire.cli.java.json_files import JsonFieldError, array, field, integer, string
+from kwire.cli.java.options import Wrong
 
 ANY_LOG_DIR: Final = "any"
 

@@ -13,12 +13,12 @@ from kwire.cli.admin.offsets import LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, parse_addresses
+from kwire.cli.java.date_format import formatted
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text, partition_order
+from kwire.cli.java.options import Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.clients.python_clients import stopped_by_signals
 from kwire.cli.script_twins.common import cluster_at, warn
-from kwire.cli.script_twins.date_format import formatted
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text, partition_order
-from kwire.cli.script_twins.options import Option, Parsed, Wrong, parse
 from kwire.cli.script_twins.topic_filter import compile_filter
 from kwire.errors import KafkaError
 from kwire.wire.batches.batch import HEADER_BYTES, BatchHeader, read_batch_header

@@ -14,10 +14,9 @@ from kwire.cli.admin import topics as admin
 from kwire.cli.admin.reassignments import Reassignment, reassignments_or_none
 from kwire.cli.connections.client import Cluster
 from kwire.cli.connections.connection import ClientError, TimedOut
-from kwire.cli.script_twins.common import bootstrap_of, matches, numbers, open_cluster, timed_out, warn
-from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.java_names import error_text, hash_order
-from kwire.cli.script_twins.options import (
+from kwire.cli.java.exits import Failure
+from kwire.cli.java.names import error_text, hash_order
+from kwire.cli.java.options import (
     BOOTSTRAP,
     COMMAND_CONFIG,
     OLD_BROKER_LIST,
@@ -27,6 +26,7 @@ from kwire.cli.script_twins.options import (
     Wrong,
     parse,
 )
+from kwire.cli.script_twins.common import bootstrap_of, matches, numbers, open_cluster, timed_out, warn
 from kwire.errors import Code, KafkaError
 from kwire.types import uuid_from_text, uuid_text
 

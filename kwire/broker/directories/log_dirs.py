@@ -415,6 +415,7 @@ class LogDirs:
         return next((one for one in self.dirs if one.id == directory_id), None)
 
     def by_path(self, path: str) -> LogDir | None:
+        """None for a path that no directory of this broker has; paths are compared as text."""
         return next((one for one in self.dirs if one.path == path), None)
 
     def of_file(self, path: str) -> LogDir | None:

@@ -15,8 +15,8 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import trio
 
+from kwire.broker.clients.client import Client
 from kwire.broker.clock import Clock
-from kwire.broker.requests.client import Client
 from kwire.broker.waits import Waits
 from kwire.wire.codec import RequestHeader, api_keys
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple, NoReturn
 
-from kwire.cli.script_twins.exits import Failure
+from kwire.cli.java.exits import Failure
 from kwire.kafka_release import RELEASE
 
 Takes = Literal["nothing", "value", "maybe"]
@@ -92,12 +92,14 @@ class Parsed:
         return list(self._order)
 
     def text(self, name: str) -> str:
+        """The value of a required option. Raises Wrong when it is missing or given more than once."""
         value = self.value(name)
         if value is None:
             raise Wrong(f'Missing required argument "[{name}]"')
         return value
 
     def number(self, name: str) -> int | None:
+        """The value as a number; None without the option. Raises Wrong."""
         value = self.value(name)
         if value is None:
             return None

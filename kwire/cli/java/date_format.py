@@ -9,7 +9,7 @@ import re
 from datetime import datetime
 from typing import Final
 
-from kwire.cli.script_twins.exits import Failure
+from kwire.cli.java.exits import Failure
 
 _TOKEN: Final = re.compile(r"'((?:[^']|'')*)'|([A-Za-z])\2*|[^A-Za-z']+")
 

@@ -18,8 +18,8 @@ from typing import Final
 
 import trio
 
+from kwire.broker.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import StorageFailure
 

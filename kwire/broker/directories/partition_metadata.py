@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.broker.directories.log_dirs import LogDir
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.directories.log_dirs import LogDir
 from kwire.storage import checkpoints
 from kwire.types import Uuid, uuid_text
 

@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-from kwire.cli.script_twins.exits import Failure
+from kwire.cli.java.exits import Failure
 from kwire.kafka_release import COMMIT, RELEASE
 
 _REQUIRED: Final = "the following arguments are required: "

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from kwire.cli.script_twins.options import Wrong
+from kwire.cli.java.options import Wrong
 
 _REQUIRED: Final = object()
 
@@ -38,18 +38,21 @@ def field(document: Any, name: str, default: Any = _REQUIRED) -> Any:
 
 
 def string(value: Any) -> str:
+    """Return ``value``. Raises JsonFieldError if it is not a string."""
     if not isinstance(value, str):
         raise JsonFieldError(f"Expected `String` value, received {_shown(value)}")
     return value
 
 
 def integer(value: Any) -> int:
+    """Return ``value``. Raises JsonFieldError if it is not a 32-bit number."""
     if not isinstance(value, int) or isinstance(value, bool) or not -(2**31) <= value < 2**31:
         raise JsonFieldError(f"Expected `Integer` value, received {_shown(value)}")
     return value
 
 
 def array(value: Any) -> list[Any]:
+    """Return ``value``. Raises JsonFieldError if it is not an array."""
     if not isinstance(value, list):
         raise JsonFieldError(f"Expected JSON array, received {_shown(value)}")
     return value

@@ -1,7 +1,7 @@
-"""The audit log of authorization decisions.
+"""The audit log: authorization decisions, and logins and failed logins (``AUDIT``), at a logger of their own.
 
-Responsible for: the lines of the logger ``kwire.audit``, at INFO for a refusal and at DEBUG for what is allowed. Must
-not depend on: how a decision is made, requests.
+Responsible for: the logger ``kwire.audit``, its lines on authorization, at INFO for a refusal and at DEBUG for what is
+allowed, and names of clients as log lines show them. Must not depend on: how a decision is made, requests.
 
 A client that is refused usually tries again at once, so an equal refusal is logged once in ``limits.AUDIT_REPEAT_MS``;
 the next line has ``repeated``, the number of those that were not logged.
@@ -10,7 +10,7 @@ the next line has ``repeated``, the number of those that were not logged.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kwire.broker import logs
 from kwire.broker.logs import Logger
@@ -18,7 +18,8 @@ from kwire.limits import AUDIT_KNOWN_MAX, AUDIT_REPEAT_MS
 from kwire.security.operations import Operation, ResourceType
 from kwire.security.principal import Principal
 
-log = Logger("kwire.audit")
+AUDIT: Final = Logger("kwire.audit")
+_SHOWN_MAX: Final = 200
 
 
 class Access(NamedTuple):
@@ -50,11 +51,11 @@ class AuditLog:
         if not logs.writes("debug" if allowed else "info"):
             return
         if allowed:
-            log.debug("access allowed", **_values(access), why=why())
+            AUDIT.debug("access allowed", **_values(access), why=why())
             return
         repeated = self._repeated(access)
         if repeated is not None:
-            log.info("access denied", **_values(access), why=why(), **({"repeated": repeated} if repeated else {}))
+            AUDIT.info("access denied", **_values(access), why=why(), **({"repeated": repeated} if repeated else {}))
 
     def _repeated(self, access: Access) -> int | None:
         """Count a refusal: None if it is not to be logged, else how many equal ones were not logged before it."""
@@ -67,6 +68,12 @@ class AuditLog:
             self._logged.clear()
         self._logged[access] = (now_ms, 0)
         return 0 if last is None else last[1]
+
+
+def shown(name: str) -> str:
+    """Return a name that a client has chosen, without control characters, which could forge log lines."""
+    text = name if len(name) <= _SHOWN_MAX else name[:_SHOWN_MAX] + "..."
+    return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def _values(access: Access) -> dict[str, object]:

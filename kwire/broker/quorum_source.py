@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.metadata_source import MetadataSource
 from kwire.broker.node.controller_channel import ControllerChannel
@@ -26,7 +27,6 @@ from kwire.broker.outbound.listener_security import security_towards_brokers, se
 from kwire.broker.outbound.peers import Peers
 from kwire.broker.outbound.secured import connect_blocking, secured
 from kwire.broker.outbound.sockets import SocketDialer
-from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.errors import Code, code_of
 from kwire.metadata import entities
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, Timing

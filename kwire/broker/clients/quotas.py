@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from kwire.broker.clients.hooks import Hooks
 from kwire.broker.clock import Clock
-from kwire.broker.requests.hooks import Hooks
 from kwire.broker.watchdog import measured
 from kwire.errors import Code, KafkaError
 from kwire.metadata.configs.effective import EffectiveConfigs

@@ -16,8 +16,8 @@ from collections.abc import Callable, Hashable, Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
 
+from kwire.broker.clients.client import Client
 from kwire.broker.endpoint import Endpoint
-from kwire.broker.requests.client import Client
 from kwire.limits import CACHED_REQUEST_BYTES_MAX, CACHED_RESPONSES_BYTES_MAX
 from kwire.security.principal import Principal
 from kwire.wire.codec import RequestHeader

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from kwire.broker.directories.log_dirs import LogDirs
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.directories.log_dirs import LogDirs
 from kwire.metadata.configs.effective import EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta

@@ -1,1 +1,0 @@
-"""The log directories: the partitions in them, moves between them, failures, and what a start found missing."""
