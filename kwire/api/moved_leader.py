@@ -21,6 +21,7 @@ def current_leader(context: Context, topic: str, index: int) -> tuple[int, int]:
 
 
 def current_leader_by_id(context: Context, topic_id: bytes, index: int) -> tuple[int, int]:
+    """See ``current_leader``; -1 and -1 also for an id that no topic has."""
     topic = context.broker.image.topics_by_id.get(topic_id)
     return (-1, -1) if topic is None else current_leader(context, topic.name, index)
 

@@ -80,6 +80,7 @@ class Effects:
         self.replies.append(Reply(ticket, result))
 
     def set_timer(self, key: Hashable, deadline_ms: int | None) -> None:
+        """Let the timer of ``key`` fire at ``deadline_ms`` (ms since the epoch) and at no other time; None: never."""
         self.timers.append(Timer(key, deadline_ms))
 
 
@@ -88,9 +89,13 @@ class ClusterMetadata(Protocol):
 
     def topic_exists(self, topic_id: Uuid) -> bool: ...
 
-    def topic(self, name: str) -> TopicDescription | None: ...
+    def topic(self, name: str) -> TopicDescription | None:
+        """None for a name that no topic has."""
+        ...
 
-    def topic_by_id(self, topic_id: Uuid) -> TopicDescription | None: ...
+    def topic_by_id(self, topic_id: Uuid) -> TopicDescription | None:
+        """None for an id that no topic has."""
+        ...
 
     def topic_names(self) -> Iterable[str]:
         """Of all topics; not to be kept over a wait."""

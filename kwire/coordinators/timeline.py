@@ -107,9 +107,11 @@ class Versioned(Generic[K, V]):
         self.history: dict[K, deque[V | Absent]] = {}
 
     def current(self, key: K) -> V | Absent:
+        """The newest value, committed or not; ABSENT without one."""
         raise NotImplementedError
 
     def restore(self, key: K, before: V | Absent) -> None:
+        """Set the value, or remove the key for ABSENT, without noting a change."""
         raise NotImplementedError
 
     def committed(self, key: K) -> V | None:
@@ -152,6 +154,7 @@ class Table(Versioned[K, V]):
         return self._values.get(key)
 
     def items(self) -> list[tuple[K, V]]:
+        """Keys and values as a list of their own, so the table may change meanwhile."""
         return list(self._values.items())
 
     def values(self) -> list[V]:
@@ -162,6 +165,7 @@ class Table(Versioned[K, V]):
         self._values[key] = value
 
     def pop(self, key: K) -> V | None:
+        """Remove a key and return its value; None if the table does not have it."""
         if key not in self._values:
             return None
         self.timeline.note(self, key)

@@ -136,6 +136,7 @@ class MetadataImage:
         return next((other for other in similar if other not in besides), None)
 
     def partition(self, topic: str, index: int) -> Partition | None:
+        """None for a partition that does not exist."""
         found = self._topics.get(topic)
         return found.partitions[index] if found and 0 <= index < len(found.partitions) else None
 

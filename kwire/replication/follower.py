@@ -141,4 +141,5 @@ class Backoff:
         return pause_ms
 
     def succeeded(self) -> None:
+        """The next pause is the shortest again."""
         self._next_ms = FIRST_BACKOFF_MS

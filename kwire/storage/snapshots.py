@@ -72,10 +72,12 @@ class Snapshots:
         return first_offset
 
     def remove_above(self, offset: int) -> None:
+        """Remove the snapshots at higher offsets; one at ``offset`` stays."""
         for each in [each for each in self.offsets if each > offset]:
             self._remove(each)
 
     def remove_before(self, offset: int) -> None:
+        """Remove the snapshots at lower offsets; one at ``offset`` stays."""
         for each in [each for each in self.offsets if each < offset]:
             self._remove(each)
 

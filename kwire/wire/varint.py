@@ -24,6 +24,7 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_unsigned_varint(value: int) -> bytes:
+    """Encode a number that is not negative. Also for varlongs. Raises ValueError for a negative one."""
     if 0 <= value < 0x80:
         return _ONE_BYTE[value]
     encoded = bytearray()

@@ -179,6 +179,7 @@ class Replica:
             self._watches[watch] = key
 
     def unwatch(self, watch: Watch) -> None:
+        """Remove a watch; one that is not there is no error."""
         self._watches.pop(watch, None)
         self._end_watches.pop(watch, None)
 

@@ -155,6 +155,7 @@ class Fetcher:
             self._waiting.cancel()
 
     def unfollow(self, partition: Partition) -> None:
+        """Stop fetching a partition; one that is not fetched is no error."""
         key = (partition.topic_id, partition.index)
         if self._followed.pop(key, None) is not None:
             self._paused.pop(key, None)

@@ -84,6 +84,7 @@ class ShareSessions:
         return len(self._sessions)
 
     def find(self, key: SessionKey) -> ShareSession | None:
+        """None for a member without a session."""
         return self._sessions.get(key)
 
     def open(self, key: SessionKey, connection: object) -> ShareSession:

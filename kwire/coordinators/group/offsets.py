@@ -110,6 +110,7 @@ class Offsets:
         ]
 
     def delete_all(self, group_id: str) -> list[Record]:
+        """Return the tombstones of all offsets of a group, also of those that a transaction has not committed yet."""
         found = dict.fromkeys((topic, partition) for (_, topic, partition), _ in self.committed.under(group_id))
         found |= dict.fromkeys(sorted(self._pending_partitions(group_id)))
         return [offset_record(group_id, topic, partition, None) for topic, partition in found]

@@ -68,6 +68,7 @@ class Window:
         return self.end_offset - self.start_offset + 1 if self._firsts else 0
 
     def insert(self, run: Run) -> None:
+        """Add a run that overlaps no other."""
         floor = self.floor(run.first_offset)
         assert floor is None or floor.last_offset < run.first_offset
         insort(self._firsts, run.first_offset)
@@ -121,6 +122,7 @@ class Window:
 
     @property
     def gap_start(self) -> int | None:
+        """The first offset that may never have been delivered, between the loaded batches; None if there is none."""
         return self._gap_start if self._gap_end == self.end_offset else None
 
     def narrow_gap(self, offset: int) -> None:

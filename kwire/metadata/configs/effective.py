@@ -224,6 +224,7 @@ class EffectiveConfigs:
     # --- DescribeConfigs ---
 
     def describe_topic(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
+        """Describe the configs ``keys`` of a topic, None for all; a topic that does not exist has the defaults."""
         return self._describe_owned(ResourceType.TOPIC, self._image.config(ResourceType.TOPIC, name), keys)
 
     def describe_new_topic(self, own: Mapping[str, str]) -> list[Described]:
@@ -235,6 +236,7 @@ class EffectiveConfigs:
         return [one._replace(value=own[one.name]) if one.name in own else one for one in described]
 
     def describe_group(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
+        """Describe the configs ``keys`` of a group, None for all; a group that does not exist has the defaults."""
         return self._describe_owned(ResourceType.GROUP, self._image.config(ResourceType.GROUP, name), keys)
 
     def describe_client_metrics(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:

@@ -49,6 +49,7 @@ class Issued(NamedTuple):
         return self.key_pem + self.certificate_pem
 
     def encrypted_key_pem(self, password: str) -> str:
+        """The key as PKCS#8, encrypted."""
         encryption = BestAvailableEncryption(password.encode())
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption).decode()
 

@@ -123,6 +123,7 @@ class TlsListeners:
         return cls(listeners, protocols, configs)
 
     def get(self, name: str) -> TlsListener | None:
+        """The listener with a name; None for a listener without TLS."""
         return self._listeners.get(name)
 
     def __len__(self) -> int:

@@ -60,6 +60,7 @@ class SparseIndex:
         return self._read(index)
 
     def entries(self) -> Iterator[tuple[int, int]]:
+        """All entries as they are stored, offsets relative."""
         return (self.entry(index) for index in range(len(self)))
 
     @property
@@ -189,6 +190,7 @@ class TimeIndex(SparseIndex):
         super().__init__(file, self.ENTRY, base_offset)
 
     def append_if_later(self, timestamp_ms: int, offset: int) -> None:
+        """Add an entry unless the last one is as late; ``offset`` is absolute."""
         if self.last is None or timestamp_ms > self.last[0]:
             self._append(timestamp_ms, offset - self.base_offset)
 
@@ -229,6 +231,7 @@ class TransactionIndex:
         self._written = 0
 
     def entries(self) -> list[AbortedTransaction]:
+        """All entries. The list belongs to the index and is not to be changed."""
         if self._loaded is None:
             content = self._files.read_bytes(self._path) or b""
             whole = len(content) // self.ENTRY.size * self.ENTRY.size

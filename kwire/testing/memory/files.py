@@ -193,6 +193,7 @@ class MemoryFiles:
             raise StorageFailure(path, error.strerror or str(error)) from error
 
     def take_space(self, path: str, size: int) -> None:
+        """Take bytes of ``free_bytes``. Raises StorageFailure (ENOSPC) if fewer are left."""
         if self.free_bytes is not None:
             if size > self.free_bytes:
                 raise _failure(path, errno.ENOSPC)

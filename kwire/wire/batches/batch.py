@@ -92,6 +92,7 @@ class BatchHeader(NamedTuple):
 
     @property
     def size_bytes(self) -> int:
+        """The size of the whole batch: ``length`` and the 12 bytes up to its end."""
         return self.length + OVERHEAD_BYTES
 
     @property

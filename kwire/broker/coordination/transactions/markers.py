@@ -34,6 +34,7 @@ class Marker(NamedTuple):
     transaction_version: int
 
     def batch(self, now_ms: int) -> bytes:
+        """Return the control batch of the marker; ``now_ms`` is the timestamp of its record, in ms since the epoch."""
         key = _KEY.pack(0, _COMMIT if self.committed else _ABORT)
         return build_batch(
             [Record(0, now_ms, key, _VALUE.pack(0, self.coordinator_epoch), ())],

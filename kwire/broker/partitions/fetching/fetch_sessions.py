@@ -63,6 +63,7 @@ class FetchItem:
         self.max_bytes = wanted.partition_max_bytes
 
     def unwatch(self, watch: Watch) -> None:
+        """Remove the watch from the partition at which it was registered, if any."""
         if self.partition is not None:
             self.partition.unwatch(watch)
             self.partition = None

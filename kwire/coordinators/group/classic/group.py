@@ -242,6 +242,7 @@ class ClassicGroup:
 
     @property
     def empty_since_ms(self) -> int:
+        """When the group entered its state, in ms since the epoch: read only while it is empty."""
         return self.state_since_ms
 
     @property

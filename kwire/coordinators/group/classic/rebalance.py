@@ -61,6 +61,7 @@ def rebalance_or_complete_join(group: ClassicGroup, step: Step) -> None:
 
 
 def prepare_rebalance(group: ClassicGroup, step: Step) -> None:
+    """Begin the join phase. Members that wait for their SyncGroup get REBALANCE_IN_PROGRESS."""
     if group.state is State.COMPLETING_REBALANCE:
         assign(group, {}, Code.REBALANCE_IN_PROGRESS, step)
     group.pending_syncs.clear()
@@ -123,6 +124,7 @@ def assign(group: ClassicGroup, assignments: dict[str, bytes], error: Code, step
 
 
 def on_join_timeout(group: ClassicGroup, step: Step) -> None:
+    """End the join phase, or extend the initial delay once more if members joined during it."""
     if group.state is not State.PREPARING_REBALANCE:
         return
     is_initial = group.previous_state is State.EMPTY
@@ -137,6 +139,7 @@ def on_join_timeout(group: ClassicGroup, step: Step) -> None:
 
 
 def on_sync_timeout(group: ClassicGroup, step: Step) -> None:
+    """Remove the members that have not sent SyncGroup in this generation, and rebalance."""
     if group.state not in (State.COMPLETING_REBALANCE, State.STABLE) or not group.pending_syncs:
         return
     for member_id in sorted(group.pending_syncs):
@@ -224,12 +227,14 @@ def synced(group: ClassicGroup, member: Member) -> Synced:
 
 
 def answer_join(group: ClassicGroup, member: Member, answer: Joined, step: Step) -> None:
+    """Answer the JoinGroup of a member; nothing happens if none waits."""
     ticket = group.park_join(member, None)
     if ticket is not None:
         step.effects.reply(ticket, answer)
 
 
 def answer_sync(member: Member, answer: Synced, step: Step) -> bool:
+    """Answer the SyncGroup of a member; False if none waits."""
     ticket, member.sync_ticket = member.sync_ticket, None
     if ticket is not None:
         step.effects.reply(ticket, answer)

@@ -53,6 +53,7 @@ class ConsumerParts(ModernParts[ConsumerTables, Watched]):
         return self.metadata.has_group_config(group_id, "consumer.heartbeat.interval.ms")
 
     def resolved_topics(self, regex: str | None, group: ConsumerGroup) -> frozenset[str]:
+        """The topics that match; empty without a regex, and while it is not resolved."""
         resolved = group.regexes.get(regex) if regex else None
         return frozenset() if resolved is None else resolved.topics
 

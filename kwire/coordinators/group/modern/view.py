@@ -57,6 +57,7 @@ class GroupView(Generic[B, E, M, T]):
 
     @cached_property
     def targets(self) -> Mapping[str, T]:
+        """Target assignments by member id; not to be kept over a change."""
         if self._is_committed:
             return {path[1]: target for path, target in self._tables.targets.committed_under(self.group_id)}
         return self._tables.targets.branch(self.group_id)
