@@ -24,6 +24,7 @@ PYTHON = {
 } | dict.fromkeys(("int8", "int16", "uint16", "int32", "uint32", "int64"), "int")
 HEAD = """\
 # Written by tools/write_stub.py from protocol_specs/. Do not edit.
+# A comment behind a field names the versions that have it; without one, all versions of the message do.
 from collections.abc import Sequence, Sized
 from typing import TypeAlias
 

@@ -2,7 +2,7 @@
 
 Versions: 1-2.
 
-Behaviour: moves partitions to another of ``log.dirs`` (KIP-113). The answer is sent when a move has begun; it goes on
+Behaviour: moves partitions to another of ``log.dirs`` (KIP-113). The answer is sent when a move has begun; it continues
 in the background, and DescribeLogDirs shows both places until it is done. A directory that failed gets
 KAFKA_STORAGE_ERROR, one that is cordoned (KIP-1066) INVALID_REPLICA_ASSIGNMENT.
 """

@@ -116,4 +116,4 @@ Completion of commands and options, for this shell (bash; likewise zsh_source, f
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
 )
 def main() -> None:
-    """Kafka for people who build and test with Kafka: Kafka's bytes on the wire and on disk, in one small process."""
+    """A broker for people who build and test with Kafka: its protocol and its files, in one small process."""

@@ -87,7 +87,7 @@ async def search_topic(
 
     With a decoder the decoded key and value count too. Stops after ``last`` records or SCANNED_MAX scanned ones; with a
     decoder after SCANNED_DECODED_MAX, or after SEARCH_S_MAX. ``next`` has the offset of each partition where another
-    search goes on, and is empty at the end. Raises KafkaError, StorageFailure.
+    search continues, and is empty at the end. Raises KafkaError, StorageFailure.
     """
     search = _Search(text, chosen.last, decoder)
     for one in _chosen(broker, topic, chosen.partition):

@@ -6,7 +6,7 @@ Must not depend on: any particular coordinator, the log.
 A machine keeps all its state in tables of one ``Timeline``. Its caller reports each step:
 
     begin ──► command ──► append ──┬─ refused ───────────────────────► revert: all tables as they were at begin
-                                   ├─ committed ─► drop ──► replay     nothing to remember
+                                   ├─ committed ─► drop ──► replay     nothing to keep
                                    └─ only written ─► replay ─► hold(end offset) ... commit(high watermark)
 
 Between ``hold`` and ``commit`` the tables show the written state to commands, which must build on it, and

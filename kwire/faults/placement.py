@@ -151,7 +151,7 @@ class Taken:
         self.rest = False
 
     def take(self, request: Message, matches: Matches, topic_name: TopicName) -> None:
-        """Remove the matching items from ``request`` (which is decoded for one caller) and remember the order."""
+        """Remove the matching items from ``request`` (which is decoded for one caller) and keep the order."""
         self._outer = self._take(request, 0, Subject(), matches, topic_name)
 
     def put(self, response: Message, code: Code) -> None:

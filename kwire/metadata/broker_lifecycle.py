@@ -1,4 +1,4 @@
-"""The life of a broker as its controller sees it: registration, heartbeats, fencing, controlled shutdown (KIP-631).
+"""The lifecycle of a broker as its controller has it: registration, heartbeats, fencing, controlled shutdown (KIP-631).
 
 Responsible for: which request to send next and when, and the changes of state by responses. Must not depend on:
 connections, clocks (``now_ms`` is an argument), threads, the metadata log.
@@ -147,7 +147,7 @@ class BrokerLifecycle:
         """Take the response to ``request``."""
         code = code_of(response.error_code)
         if isinstance(request, BrokerRegistrationRequest) and self.epoch != NO_EPOCH:
-            # A refused broker goes on with the registration that it has.
+            # A refused broker keeps the registration that it has.
             self._registers_again = code is not Code.NONE and code not in _FINAL_REFUSALS
             self._wait(now_ms, _RETRY_MS if self._registers_again else 0)
         elif isinstance(request, BrokerRegistrationRequest):

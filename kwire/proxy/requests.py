@@ -60,7 +60,7 @@ async def answers_produce(head: Head, size: int, read: Callable[[int], Awaitable
     if size > _ACKS_MOSTLY_WITHIN_BYTES:
         try:
             return _answers_produce(head, await read(_ACKS_MOSTLY_WITHIN_BYTES))
-        except ProtocolViolation:  # long names stand before it
+        except ProtocolViolation:  # long names are before it
             pass
     return _answers_produce(head, await read(min(size, _ACKS_WITHIN_BYTES)))
 

@@ -15,7 +15,7 @@ class Compiled(NamedTuple):
     ``decode(payload, indexes)`` gives the name of the type, and the value as JSON. ``indexes`` are the message indexes
     of Protobuf where a header has them.
 
-    ``encode(text, message)`` gives the bytes that stand behind the id of the schema: of Protobuf the message indexes
+    ``encode(text, message)`` gives the bytes behind the id of the schema: of Protobuf the message indexes
     and the payload. ``text`` is JSON; ``message`` is the full name of a message of Protobuf, None for the first one.
     """
 

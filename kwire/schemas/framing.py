@@ -82,7 +82,7 @@ def read_message_indexes(content: bytes) -> tuple[list[int], bytes]:
 
 
 def frame(schema_id: int, content: bytes) -> bytes:
-    """Put the id of its schema before a payload; of Protobuf the message indexes stand before the payload."""
+    """Put the id of its schema before a payload; for Protobuf the message indexes come before the payload."""
     return bytes([_BY_ID]) + schema_id.to_bytes(_ID_END - 1, "big") + content
 
 

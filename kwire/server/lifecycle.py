@@ -119,7 +119,7 @@ class Server:
         """End all connections, stop the broker, call ``between`` while no file is open, and start a broker again.
 
         The sockets listen all the time, so that clients reconnect as after a restart. ``clock`` None: the new broker's
-        clock goes on from that of the old one. When the broker cannot start, ``undo`` is called, and what failed is
+        clock continues from that of the old one. When the broker cannot start, ``undo`` is called, and what failed is
         raised once it serves again; without ``undo`` this server ends. ``discard``: the old state need not be written.
         """
         while self.reopening is not None:
@@ -451,7 +451,7 @@ def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Ca
                 limits = read_limits(broker.configs, [endpoint.name for endpoint in broker.endpoints])
             except ConfigProblem as problem:
                 # An Apache broker may have stored a value that is refused here, such as a limit for a host by its name.
-                log.warning("the limits on connections stay as they were", key=problem.name, why=str(problem))
+                log.warning("connection limits not changed: invalid value", key=problem.name, why=str(problem))
             limits = limits._replace(connections_max=min(limits.connections_max, connections_max))
         return limits
 

@@ -266,7 +266,7 @@ class SocketTransport(AcceptedSocket):
 
     async def _send_from(self, parts: Sequence[bytes | memoryview], position: int, flags: int) -> None:
         """Send the parts from ``position`` in the first of them on."""
-        index = 0  # of the part in which ``position`` lies
+        index = 0  # of the part that has ``position``
         count = len(parts)
         while index < count:
             try:
@@ -292,7 +292,7 @@ class SocketTransport(AcceptedSocket):
                 index += 1
 
     async def _send_slice(self, piece: Slice) -> None:
-        # The peer reads this before its next request, so a busy poll would be in vain.
+        # The peer reads this before its next request, so a busy poll would find nothing.
         self._polls = 0
         size = len(piece)
         position, turn_bytes = 0, 0

@@ -3,7 +3,7 @@
 Responsible for: buffering a frame that is not complete yet, and checking every length. Must not depend on: the reader,
 the content of frames.
 
-A frame that lies whole inside one chunk is a view of that chunk. A frame that began and did not end gets a buffer,
+A frame that is whole inside one chunk is a view of that chunk. A frame that began and did not end gets a buffer,
 which the reader fills in place (``space``), so a large request is copied once, by the kernel. That buffer
 grows with the bytes received, never with the bytes claimed: a peer that claims 100 MB and sends ten bytes costs one
 chunk.

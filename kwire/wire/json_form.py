@@ -32,7 +32,7 @@ def from_json(cls: type[M], version: int, value: dict[str, Any]) -> M:
 
 
 def _structure_to_json(message: Message, fields: tuple[Field, ...], version: int) -> dict[str, Any]:
-    # ``fields`` are those of the place where the structure stands; two places may have them in different versions.
+    # ``fields`` are those of the place where the structure is; two places may have them in different versions.
     values = {}
     for field in fields:
         value = getattr(message, field.name)

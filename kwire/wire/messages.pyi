@@ -1,4 +1,5 @@
 # Written by tools/write_stub.py from protocol_specs/. Do not edit.
+# A comment behind a field names the versions that have it; without one, all versions of the message do.
 from collections.abc import Sequence, Sized
 from typing import TypeAlias
 

@@ -77,7 +77,7 @@ def reply_template(reply: bytes, format_: str, *numbers: int) -> Fill:
     """Make ``fill(correlation_id, *numbers)`` out of a reply that holds ``numbers`` once, packed by ``format_``."""
     packed = Struct(f">{format_}").pack(*numbers)
     at = reply.index(packed)
-    assert reply.find(packed, at + 1) < 0, "numbers that stand in the reply more than once"
+    assert reply.find(packed, at + 1) < 0, "numbers that are in the reply more than once"
     middle, end = reply[START.size : at], reply[at + len(packed) :]
     pack = Struct(f">4si{len(middle)}s{format_}{len(end)}s").pack
     size = reply[:4]

@@ -269,7 +269,7 @@ class Runtime(Generic[M]):
         return bool(self._partitions.of_topic(self.topic))
 
     async def load_stored(self) -> None:
-        """Load what lies on disk, once ``begin`` was called."""
+        """Load what is on disk, once ``begin`` was called."""
         for index, partition in list(self._partitions.of_topic(self.topic).items()):
             await trio.lowlevel.checkpoint()
             if self._is_ours(partition):

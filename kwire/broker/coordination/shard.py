@@ -96,7 +96,7 @@ class Shard(Generic[M]):
         self._tickets = itertools.count(1)
         self._waiters: dict[int, Waiter] = {}
         self._timers: dict[Hashable, Timer] = {}
-        # Effects in order that are concluded once what lies below an offset is committed: their own records, or, of
+        # Effects in order that are concluded once what is below an offset is committed: their own records, or, of
         # effects without records, those of commands before, as they show what these have written.
         self._uncommitted: deque[tuple[int, Effects]] = deque()
         self._is_concluding = False

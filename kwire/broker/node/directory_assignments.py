@@ -1,4 +1,4 @@
-"""Tells the controller in which log directory each replica of this broker lies (KIP-858).
+"""Tells the controller which log directory has each replica of this broker (KIP-858).
 
 Responsible for: replicas for which the metadata has another directory or none. That happens where a broker has several
 log directories and chooses one itself, and where directories were moved while it was down. Must not depend on: how a

@@ -66,7 +66,7 @@ class TlsStream:
             try:
                 rest = rest[self._tls.send(rest) :]
             except ssl.SSLWantWriteError:
-                # OpenSSL may have sent a part, and goes on there when it is called with the same bytes.
+                # OpenSSL may have sent a part, and continues there when it is called with the same bytes.
                 await trio.lowlevel.wait_writable(self._tls)
             except ssl.SSLWantReadError:
                 await trio.lowlevel.wait_readable(self._tls)

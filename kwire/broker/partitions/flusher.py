@@ -29,7 +29,7 @@ class Flusher:
     """At most one fsync per log at a time; calls made meanwhile share the next.
 
     ``flushes``, ``failures`` and ``total_ms`` count fsyncs since the start; ``times_ms`` are the times of the last
-    ones, which are real time: the broker's clock may stand still.
+    ones, which are real time: the broker's clock may be stopped.
     """
 
     def __init__(self, clock: Clock, dirs: LogDirs) -> None:

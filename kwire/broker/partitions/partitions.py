@@ -144,7 +144,7 @@ class Partitions:
                 if self._is_ours(one, topic_partition, path):
                     self._note_found(topic_partition, LogLocation(one, path))
                 else:
-                    log.warning("partition of no known topic set aside", partition=str(topic_partition), directory=path)
+                    log.warning("stray partition set aside", partition=str(topic_partition), directory=path)
                     one.set_aside(topic_partition, path, self.unique_name())
         self._report_missing_directories()
         for one in self._dirs.dirs:

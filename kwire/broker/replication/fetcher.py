@@ -351,7 +351,7 @@ class Fetcher:
             self._failed(key, followed, failure)
             return
         except KafkaError as refusal:
-            log.warning("copied batch refused", partition=str(partition), error=refusal.code.name, why=refusal.message)
+            log.warning("fetched batch refused", partition=str(partition), error=refusal.code.name, why=refusal.message)
             self._pause(key, followed, followed.backoff.failed())
             return
         if self._followed.get(key) is followed and not partition.leads:

@@ -19,7 +19,7 @@ from kwire.cli.durations import duration
 
 
 class _OptionsAnywhere(click.Group):
-    """Its own options may stand behind a command too, as those of other programs do."""
+    """Its own options may come after a command too, as those of other programs do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, [*_own_options(args), *args])

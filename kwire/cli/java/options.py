@@ -88,7 +88,7 @@ class Parsed:
         return values[0] if values else None
 
     def in_order(self) -> list[tuple[str, str]]:
-        """Every option with its value, as they stand on the line."""
+        """Every option with its value, in the order of the line."""
         return list(self._order)
 
     def text(self, name: str) -> str:

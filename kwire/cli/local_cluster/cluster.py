@@ -79,8 +79,8 @@ Examples:
 def cluster(ctx: click.Context, /, *, memory: bool, data: Path, control: int | None, **options: Any) -> None:
     """Run brokers and their controllers as processes of this machine, until Ctrl-C.
 
-    A directory that holds a cluster starts it again with the nodes, ports and settings that it has. Options that say
-    what a new cluster gets are refused where the cluster has something else.
+    If the directory holds a cluster, that cluster starts again with its nodes, ports and settings. Options that
+    contradict them are refused.
     """
     if ctx.invoked_subcommand is not None:
         _refuse_before(ctx, ctx.invoked_subcommand)

@@ -59,8 +59,8 @@ Examples:
 """
 )
 @click.argument("topics", metavar="TOPIC...", nargs=-1, required=True, shell_complete=complete_topic)
-@click.option("--from-beginning", is_flag=True, help="Begin with the oldest record there is, not with the next.")
-@click.option("-g", "--group", metavar="GROUP", help="Read as a member of this group, which remembers how far it came.")
+@click.option("--from-beginning", is_flag=True, help="Begin at the earliest offset, not at the end.")
+@click.option("-g", "--group", metavar="GROUP", help="Read as a member of this group, and commit its offsets.")
 @click.option(
     "--share", metavar="GROUP", help="Read as a member of this share group: each record goes to one of its members."
 )
@@ -118,8 +118,8 @@ def consume(
 ) -> None:
     """Print records of TOPICs as they come, one a line, until Ctrl-C.
 
-    Without --group every record is read and nothing is remembered. A topic that does not exist yet is waited for,
-    unless with --until-end. With --schema-registry, keys and values are printed as JSON; --json has them as "decoded".
+    Without --group it reads all partitions and commits no offsets. It waits for a topic that does not exist yet,
+    except with --until-end. With --schema-registry, keys and values are printed as JSON; --json has them as "decoded".
     """
     if partition is not None and (group is not None or len(topics) > 1):
         raise click.UsageError("--partition is for one topic, and without --group")

@@ -88,8 +88,8 @@ def certs(directory: str, hosts: tuple[str, ...], clients: tuple[str, ...]) -> N
     """Make an authority and certificates for development in DIRECTORY, and print the settings of clients.
 
     The files are PEM: ca.pem and ca.key, server.pem, client.pem, and settings in server.properties and
-    client.properties. Files with keys are readable by their owner only. With an authority that is there from before,
-    it makes the certificates that are missing; it overwrites no file.
+    client.properties. Files with keys are readable by their owner only. If DIRECTORY has an authority already,
+    only the certificates that are missing are made; no file is overwritten.
     """
     folder = Path(directory).absolute()
     names = clients or ("client",)

@@ -99,9 +99,9 @@ def proxy(
 
     Clients connect to the proxy instead of the cluster. The addresses of brokers in responses are replaced by addresses
     of the proxy, so that clients stay with it; everything else passes byte for byte. When clients can connect, it
-    prints "ready PLAINTEXT://HOST:PORT", and "control URL" with --control. A cluster that cannot be reached is
-    warned of before; it may start later than the proxy. Log lines go to standard error. SIGHUP reads the certificates
-    of an SSL listener again.
+    prints "ready PLAINTEXT://HOST:PORT", and "control URL" with --control. Before that it
+    warns if the cluster cannot be reached, which may start later than the proxy. Log lines go to standard error.
+    SIGHUP reads the certificates of an SSL listener again.
     """
     if sys.platform == "win32":
         raise fail("there is no proxy for Windows; run kwire in WSL or in its container")

@@ -291,7 +291,7 @@ ROUTES: Final[tuple[_Route, ...]] = (
         "/v1/topics/{name}/search",
         "Records whose key, value or headers hold a text, or with a schema registry the decoded key or value.",
         {
-            200: "records; how many were scanned; next: offsets where another search goes on" + _DECODED,
+            200: "records; how many were scanned; next: offsets where another search continues" + _DECODED,
             400: _NOT_SO,
             404: "no such topic or partition",
         },

@@ -10,7 +10,7 @@ each. Must not depend on: which records a member gets, the share coordinator.
 A group with a dead letter topic has ARCHIVING before ARCHIVED, until the dead letter is written (KIP-1191).
 
 An acknowledgement holds once the share coordinator has stored it. Until then the delivery shows the new state and
-remembers the old one (``before``), so that no other request changes it and a refused write can be undone.
+keeps the old one (``before``), so that no other request changes it and a refused write can be undone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Delivery:
         self.deadline_ms = deadline_ms
         # The state and member before a transition that is not stored yet.
         self.before: tuple[DeliveryState, str] | None = None
-        # The record lies below the start of the log: no transition is undone.
+        # The record is below the start of the log: no transition is undone.
         self.is_gone = False
 
     def copy(self) -> Delivery:

@@ -31,7 +31,7 @@ class Window:
         # Runs by their first offset, and these offsets in order.
         self._runs: dict[int, Run] = {}
         self._firsts: list[int] = []
-        # Records between the loaded batches may never have been delivered: where the first of them lies, and where the
+        # Records between the loaded batches may never have been delivered: where the first of them is, and where the
         # loaded batches end. None once all of them were acquired.
         self._gap_start: int | None = None
         self._gap_end = -1
@@ -75,7 +75,7 @@ class Window:
         self._runs[run.first_offset] = run
 
     def insert_acquired(self, run: Run) -> None:
-        """Insert a run that was read from the log; if it is the first, nothing in the log lies before it."""
+        """Insert a run that was read from the log; if it is the first, nothing in the log is before it."""
         self.insert(run)
         if self._firsts[0] == run.first_offset:
             self.start_offset = run.first_offset

@@ -5,7 +5,7 @@ used up a turn go on (``TurnQueue``). Must not depend on: connections, requests.
 
 A connection handles what it has read without yielding, which is fast and would let one client that pipelines expensive
 requests stop all others. So its turn is bounded in time (``limits.TURN_MS``). One that has used up its turn waits in a
-queue, and **one connection of the queue goes on in each pass of the event loop**, while every connection outside the
+queue, and **one connection of the queue continues in each pass of the event loop**, while every connection outside the
 queue runs in each pass. A client with few requests therefore waits for about one turn, however many others flood the
 broker.
 """

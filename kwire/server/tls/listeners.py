@@ -166,7 +166,7 @@ class TlsListeners:
         self._changed.set()
 
     async def check(self, proposed: EffectiveConfigs) -> None:
-        """Check settings that a client wants to have. Raises KafkaError, as Kafka's validateReconfiguration."""
+        """Check settings that a client asks for. Raises KafkaError, as Kafka's validateReconfiguration."""
         for name, protocol in self._protocols.items():
             listener = self._listeners[name]
             try:

@@ -9,7 +9,7 @@ given, so a reply or request is copied no further; slices of files are read piec
 encrypt. The decision against MemoryBIO and its numbers: docs/decisions/tls-transport.md.
 
 A handshake costs a millisecond of CPU (a signature), so each step of one waits for a turn of
-``server.connections.turns``: in each pass of the event loop at most one handshake goes on, however many clients
+``server.connections.turns``: in each pass of the event loop at most one handshake continues, however many clients
 connect. Until a client has sent its first byte nothing is made for it.
 """
 
@@ -215,7 +215,7 @@ class TlsTransport(AcceptedSocket):
             try:
                 sent = self._tls.send(content)
             except ssl.SSLWantWriteError:
-                # OpenSSL has sent a part and goes on where it stopped when it is called with the same bytes.
+                # OpenSSL has sent a part and continues there when it is called with the same bytes.
                 await self._wait_writable()
             except ssl.SSLWantReadError:
                 await self._wait_readable()

@@ -3,7 +3,7 @@
 Responsible for: the map and its bound. Must not depend on: batches, files.
 
 Memory is bounded by ``log.cleaner.dedupe.buffer.size``, as in Kafka: when the map is full the round ends there and the
-next one goes on. A long key is remembered by its digest.
+next one continues. A long key is kept as its digest.
 """
 
 from __future__ import annotations

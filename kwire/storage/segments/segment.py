@@ -393,7 +393,7 @@ class Segment:
         return largest
 
     def _can_index(self, header: BatchHeader) -> bool:
-        """Tell whether the offset of a batch, which no CRC covers, lies in the segment: damage may have moved it."""
+        """Tell whether the offset of a batch, which no CRC covers, is in the segment: damage may have moved it."""
         return 0 <= header.last_offset - self.base_offset <= RELATIVE_OFFSET_MAX
 
     @property

@@ -348,7 +348,7 @@ class LocalCluster:
 
     @contextmanager
     def restarting(self) -> Iterator[None]:
-        """Within the block no node need run: ``kwire cluster`` goes on nevertheless."""
+        """Within the block no node need run: ``kwire cluster`` continues nevertheless."""
         self.is_restarting = True
         self._save()
         try:

@@ -136,7 +136,7 @@ class MemoryNode:
 
 
 async def _serve(peers: trio.Nursery, broker: Broker, listener: Listener, transport: MemoryTransport) -> None:
-    """Serve a connection as a task of the node, which ends with it: no request goes on in a node that was killed."""
+    """Serve a connection as a task of the node, which ends with it: no request continues in a node that was killed."""
     ended = trio.Event()
 
     async def serve() -> None:

@@ -153,7 +153,7 @@ class MemoryStream:
         return self._is_reset or self.server_end.closed
 
     def deliver(self) -> None:
-        """Deliver bytes that were held back, unless the hold goes on."""
+        """Deliver bytes that were held back, unless they are still held."""
         if not self._network.is_held(self.ends):
             held, self._held = bytes(self._held), bytearray()
             self.server_end.feed(held)

@@ -1,6 +1,6 @@
 """The 61-byte header of a record batch (magic 2), read and stamped without touching the records.
 
-Responsible for: where each header field lies, what a well-formed batch is, and the few header bytes that a broker may
+Responsible for: where each header field is, what a well-formed batch is, and the few header bytes that a broker may
 change. Must not depend on: the content of records (``kwire.wire.batches.records`` reads them), files, topics.
 
 ```
@@ -60,7 +60,7 @@ _LENGTH_AND_MAGIC: Final = Struct(">8xi4xb")
 _STAMP: Final = Struct(">qii")
 # Byte 17 to 43: crc, attributes, last offset delta, base timestamp, max timestamp.
 _TIMES: Final = Struct(">Ihiqq")
-# The smallest record of magic 0 behind the length, and where the magic byte lies: Kafka's own first look.
+# The smallest record of magic 0 behind the length, and where the magic byte is: Kafka's own first look.
 _LEGACY_LENGTH_MIN: Final = 14
 _MAGIC_POSITION: Final = 16
 
@@ -185,7 +185,7 @@ def check_batch(batch: memoryview, header: BatchHeader) -> None:
 
 
 def is_valid_batch(view: Buffer, position: int, header: BatchHeader) -> bool:
-    """Tell whether the batch at ``position``, all of which lies in ``view``, is one of magic 2 with the right CRC."""
+    """Tell whether the batch at ``position``, all of which is in ``view``, is one of magic 2 with the right CRC."""
     if header.magic != MAGIC or header.size_bytes < HEADER_BYTES:
         return False
     return crc32c(memoryview(view)[position + CRC_START : position + header.size_bytes]) == header.crc

@@ -125,7 +125,7 @@ def timestamp_of(header: BatchHeader, span: Span) -> int:
 
 
 def scan_records(record_count: int, payload: bytes) -> Iterator[Span]:
-    """Yield where each record lies, without making it. KafkaError(INVALID_RECORD) at the first that is not well formed.
+    """Yield where each record is, without making it. KafkaError(INVALID_RECORD) at the first that is not well formed.
 
     Also when fewer or more than ``record_count`` records are there.
     """

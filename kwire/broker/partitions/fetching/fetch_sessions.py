@@ -3,7 +3,7 @@
 Responsible for: the partitions of each session and the state that its client has, session ids and epochs, which session
 is evicted when the cache is full. Must not depend on: how a partition is read, sockets, time (``now_ms`` is passed in).
 
-A session remembers its partitions, so that a request names only what changed and a response holds only what is new.
+A session keeps its partitions, so that a request names only what changed and a response holds only what is new.
 Its ``Watch`` is marked by its partitions when they change: a request reads the marked ones and no others.
 """
 

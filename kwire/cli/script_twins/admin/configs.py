@@ -385,7 +385,7 @@ def _to_add(parsed: Parsed) -> dict[str, str]:
     if text is None:
         return {}
     configs = {}
-    # A comma separates, unless it stands in square brackets, which group a value with commas.
+    # A comma separates, unless it is in square brackets, which group a value with commas.
     for part in re.split(r",(?=[^\]]*(?:\[|$))", text):
         key, found, value = part.partition("=")
         if not found:

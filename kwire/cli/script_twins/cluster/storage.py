@@ -207,7 +207,7 @@ def _levels(given: argparse.Namespace) -> dict[str, int]:
             raise Failure(f"Unsupported feature: {name}. Supported features are: {known}")
         if not SERVED[name].lowest <= level <= SERVED[name].highest:
             raise Failure(f"No feature:{name} with feature level {level}")
-        if name in levels:  # kraft.version stands elsewhere
+        if name in levels:  # kraft.version is elsewhere
             levels[name] = level
     return {name: level for name, level in levels.items() if level > 0}
 

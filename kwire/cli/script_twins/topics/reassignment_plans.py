@@ -37,7 +37,7 @@ class Replica(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Replicas per partition, as they stand in the file, and the log directories that it names."""
+    """Replicas per partition, in the order of the file, and the log directories that it names."""
 
     partitions: list[tuple[Place, list[int]]]
     log_dirs: dict[Replica, str]

@@ -3,7 +3,7 @@
 Responsible for: the interval. Must not depend on: how assignments are decided.
 
 A member gets its tasks after the delay of the first assignment, and once its internal topics exist and other members
-have given up the tasks. Apache Kafka's default interval is five seconds. So the interval is short while a member waits
+have released the tasks. Apache Kafka's default interval is five seconds. So the interval is short while a member waits
 for one of these. A value that a user has set is always used.
 """
 
