@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from kwire.testing.arguments import Config, Topics, appears_as, broker_texts, checked_users, new_topics
+from kwire.testing.clusters.processes import environment
 from kwire.testing.http.remote import RemoteKafka
 from kwire.testing.start_errors import BrokerStartError
 
@@ -95,7 +96,12 @@ class KafkaProcess(RemoteKafka):
         with tempfile.TemporaryFile() as errors:
             # Unbuffered, so that ``select`` tells whether there is a line. Its standard input ends with this process.
             self._process = subprocess.Popen(  # noqa: S603 (our own command)
-                command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+                command,
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment(with_token=False),
             )
             try:
                 self._read_addresses(self._process, errors)

@@ -68,6 +68,7 @@ def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | {"KWIRE_CONTROL": f"127.0.0.1:{free_ports(1)[0]}", "KWIRE_CONSOLE": "1"},  # of one broker
     ) as process:
         lines = [process.stdout.readline() for _ in range(3)]
         assert re.fullmatch(rf"ready controller {CONTROLLER_ID} localhost:\d+\n", lines[0])

@@ -57,6 +57,13 @@ def test_state_is_kept_and_restored(kafka):
     assert kafka.offsets("first") == [(0, 0), (0, 0)]
 
 
+def test_variables_for_another_broker_have_no_effect(monkeypatch):
+    for name, value in (("CONTROL", "127.0.0.1:1"), ("CONTROL_TOKEN", "secret"), ("CONSOLE", "1")):
+        monkeypatch.setenv(f"KWIRE_{name}", value)
+    with KafkaProcess() as kafka:
+        kafka.reset()
+
+
 def test_rules_and_requests_are_those_of_the_broker(kafka):
     import socket
 

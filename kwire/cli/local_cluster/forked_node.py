@@ -27,6 +27,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from kwire.testing.clusters.processes import OF_ONE_BROKER
+
 # Modules that a node of either role has imported when it is ready, besides those that these import.
 _IMPORTED: Final = (
     "kwire.cli.serving.serve",
@@ -72,6 +74,8 @@ def _become_node(config: Path, log: Path, arguments: Sequence[str]) -> NoReturn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         _redirect(log)
+        for name in OF_ONE_BROKER:
+            os.environ.pop(name, None)
         # The command line is that of the parent, but top and ps -o comm show this name.
         Path("/proc/self/comm").write_text(config.parent.name, "utf-8")
         code = _serve(config, arguments)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from kwire.testing.clusters.local_cluster import ClusterError
+from kwire.testing.clusters.processes import environment
 
 
 class NodeForker:
@@ -37,7 +38,11 @@ class NodeForker:
     def __enter__(self) -> Self:
         # A process group of its own, so that Ctrl-C in a terminal does not end the nodes before the test has ended.
         self._process = subprocess.Popen(  # noqa: S603 (our own command)
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,
+            env=environment(with_token=False),
         )
         return self
 

@@ -1,7 +1,7 @@
 """Processes that outlive the object that started them: start one, tell whether it runs, signal it.
 
-Responsible for: process ids, knowing that a process is still the one that was started, and a lock between processes.
-Must not depend on: what the processes do.
+Responsible for: process ids, knowing that a process is still the one that was started, its environment, and a lock
+between processes. Must not depend on: what the processes do.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Final
 
 _POLL_S: Final = 0.03
+# Options of ``kwire serve`` for one broker, as only one can have the port.
+OF_ONE_BROKER: Final = ("KWIRE_CONTROL", "KWIRE_CONSOLE")
 _STARTED: Final = 19  # the index of starttime behind the name of the program in /proc/PID/stat
 _exit_codes: dict[int, int] = {}  # of the children that were collected
 
@@ -33,7 +35,7 @@ def spawn_program(command: list[str], log: Path) -> int:
     return os.posix_spawn(
         command[0],
         command,
-        os.environ,
+        environment(with_token=True),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
@@ -41,6 +43,15 @@ def spawn_program(command: list[str], log: Path) -> int:
         ],
         setpgroup=0,
     )
+
+
+def environment(*, with_token: bool) -> dict[str, str]:
+    """Return the environment of this process without the variables that are for another broker.
+
+    ``with_token``: the control interface asks for KWIRE_CONTROL_TOKEN.
+    """
+    left_out = OF_ONE_BROKER if with_token else (*OF_ONE_BROKER, "KWIRE_CONTROL_TOKEN")
+    return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
 def state_of(pid: int, started_ticks: int, config: Path) -> str:
