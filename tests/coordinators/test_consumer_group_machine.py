@@ -13,8 +13,9 @@ import pytest
 from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from playback import Playback
+from playback_machine import PlaybackMachine
 
 from kwire.coordinators.group.commands import GroupConfig, Joined, JoinGroup, LeavingMember, Synced, SyncGroup
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer, ResolveRegexes
@@ -107,7 +108,7 @@ class ClassicClient:
         return struct.pack(">hi", 1, 1) + topics + struct.pack(">ii", -1, len(owned)) + names(owned)
 
 
-class ConsumerGroupMachine(RuleBasedStateMachine):
+class ConsumerGroupMachine(PlaybackMachine):
     @initialize(policy=st.sampled_from(["bidirectional", "bidirectional", "disabled", "upgrade"]))
     def start(self, policy):
         config = GroupConfig(initial_rebalance_delay_ms=0, consumer_migration_policy=policy)
@@ -120,10 +121,6 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
         self.classic = []
         self.answers = {}
         self.changed()
-
-    @property
-    def machine(self):
-        return self.playback.machine
 
     def actions_wait(self, action):
         assert isinstance(action, ResolveRegexes)
@@ -281,34 +278,8 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
     def advance(self, by_ms):
         self.playback.advance(by_ms)
 
-    @rule(code=st.sampled_from([None, None, Code.NOT_COORDINATOR]))
-    def fail(self, code):
-        self.playback.fail_appends = code
-
-    @rule()
-    def hold(self):
-        self.playback.is_held = True
-
-    @rule()
-    def release(self):
-        self.playback.release()
-
-    @rule()
-    def lose(self):
-        """Effects that were not committed are lost, and no reply has shown them."""
-        self.playback.lose()
+    def clients_are_disconnected(self):
         self.actions = []
-
-    @rule()
-    def restart(self):
-        self.playback.restart()
-        self.actions = []
-
-    @rule(by_ms=st.sampled_from([-5000, 5000]))
-    def clock_steps(self, by_ms):
-        self.machine.clock_stepped(by_ms)
-        self.playback.now_ms += by_ms
-        self.playback.timers = {key: deadline_ms + by_ms for key, deadline_ms in self.playback.timers.items()}
 
     @precondition(lambda self: not self.classic)
     @rule()
@@ -352,10 +323,6 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
         assert set(self.playback.timers) == {("retention",)}
 
     # What always holds
-
-    @invariant()
-    def the_log_gives_the_durable_part(self):
-        self.playback.check()
 
     @invariant()
     def no_partition_has_two_owners(self):

@@ -6,8 +6,9 @@ from functools import partial
 from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 from playback import TIMER_RETRY_MS, Playback
+from playback_machine import PlaybackMachine
 from test_group_transcripts import durable, show_record, soft
 
 from kwire.coordinators.group.classic.group import State
@@ -21,7 +22,6 @@ from kwire.coordinators.group.commands import (
 )
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.machine import MetadataChange, ProducerStamp
-from kwire.errors import Code
 from kwire.types import ZERO_UUID
 
 A_LONG_TIME_MS = 3_600_000
@@ -45,7 +45,7 @@ PARTITIONS = st.integers(0, 2)
 PRODUCERS = st.sampled_from([1, 2])
 
 
-class GroupMachine(RuleBasedStateMachine):
+class GroupMachine(PlaybackMachine):
     """Members are drawn from the ids that were ever given out, so that many of them are of the past."""
 
     @initialize(max_size=st.sampled_from([2, 100]), delay_ms=st.sampled_from([0, 3000]))
@@ -60,10 +60,6 @@ class GroupMachine(RuleBasedStateMachine):
         self.member_ids = ["unknown"]
         self.asked = set()
         self.listed_before = None, 0, []
-
-    @property
-    def machine(self):
-        return self.playback.machine
 
     def member(self, index):
         return self.member_ids[-1 - index % len(self.member_ids)]
@@ -201,36 +197,8 @@ class GroupMachine(RuleBasedStateMachine):
     def advance(self, by_ms):
         self.playback.advance(by_ms)
 
-    @rule(code=st.sampled_from([None, None, Code.NOT_COORDINATOR]))
-    def fail(self, code):
-        self.playback.fail_appends = code
-
-    @rule()
-    def hold(self):
-        """The disk is slow: what is appended is not committed yet."""
-        self.playback.is_held = True
-
-    @rule()
-    def release(self):
-        self.playback.release()
-
-    @rule()
-    def lose(self):
-        """The disk fails: what was not committed is lost, and with it the coordinator's soft state."""
-        self.playback.lose()
-        self.asked = set()  # they are answered NOT_COORDINATOR
-        self.playback.lines = []
-
-    @rule(by_ms=st.sampled_from([-5000, 5000]))
-    def clock_steps(self, by_ms):
-        self.machine.clock_stepped(by_ms)
-        self.playback.now_ms += by_ms
-        self.playback.timers = {key: deadline_ms + by_ms for key, deadline_ms in self.playback.timers.items()}
-
-    @rule()
-    def restart(self):
-        self.playback.restart()
-        self.asked = set()  # connections end with the broker
+    def clients_are_disconnected(self):
+        self.asked = set()
         self.playback.lines = []
 
     @rule()
@@ -245,10 +213,6 @@ class GroupMachine(RuleBasedStateMachine):
         assert set(self.playback.timers) == {("retention",)}
 
     # What always holds
-
-    @invariant()
-    def the_log_gives_the_durable_part(self):
-        self.playback.check()
 
     @invariant()
     def no_request_is_answered_twice(self):

@@ -11,8 +11,9 @@ from functools import partial
 from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 from playback import Playback
+from playback_machine import PlaybackMachine
 
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
@@ -21,7 +22,6 @@ from kwire.coordinators.group.streams.member import Endpoint
 from kwire.coordinators.group.streams.tasks import NOTHING, TaskSet, each_task
 from kwire.coordinators.group.streams.topology import Subtopology, TopicInfo, Topology
 from kwire.coordinators.machine import MetadataChange
-from kwire.errors import Code
 
 GROUP = "g"
 WHO = st.integers(0, 5)
@@ -85,7 +85,7 @@ class Client:
         )
 
 
-class StreamsGroupMachine(RuleBasedStateMachine):
+class StreamsGroupMachine(PlaybackMachine):
     @initialize(delay_ms=st.sampled_from([0, 0, 3000]), standby=st.sampled_from([0, 1, 2]))
     def start(self, delay_ms, standby):
         self.playback = Playback(partial(GroupCoordinator, GroupConfig()), tables_of, show_record, soft=soft_of)
@@ -98,10 +98,6 @@ class StreamsGroupMachine(RuleBasedStateMachine):
             self.metadata.put_topic(name, 3 if name != "u" else 2)
         self.clients = []
         self.changed()
-
-    @property
-    def machine(self):
-        return self.playback.machine
 
     def changed(self):
         self.playback.change_metadata(MetadataChange(topics_changed=True))
@@ -187,33 +183,6 @@ class StreamsGroupMachine(RuleBasedStateMachine):
     def advance(self, by_ms):
         self.playback.advance(by_ms)
 
-    @rule(code=st.sampled_from([None, None, Code.NOT_COORDINATOR]))
-    def fail(self, code):
-        self.playback.fail_appends = code
-
-    @rule()
-    def hold(self):
-        self.playback.is_held = True
-
-    @rule()
-    def release(self):
-        self.playback.release()
-
-    @rule()
-    def lose(self):
-        """What was not committed is lost, so no client has an answer to it."""
-        self.playback.lose()
-
-    @rule()
-    def restart(self):
-        self.playback.restart()
-
-    @rule(by_ms=st.sampled_from([-5000, 5000]))
-    def clock_steps(self, by_ms):
-        self.machine.clock_stepped(by_ms)
-        self.playback.now_ms += by_ms
-        self.playback.timers = {key: deadline_ms + by_ms for key, deadline_ms in self.playback.timers.items()}
-
     @rule()
     def settle(self):
         """When nothing fails, a few rounds give every task to exactly one member, and standby tasks to others."""
@@ -249,10 +218,6 @@ class StreamsGroupMachine(RuleBasedStateMachine):
         assert set(self.playback.timers) == {("retention",)}
 
     # What always holds
-
-    @invariant()
-    def the_log_gives_the_durable_part(self):
-        self.playback.check()
 
     @invariant()
     def an_active_task_is_with_one_member(self):
