@@ -7,11 +7,10 @@ the long one needs more, item by item, has to be done in further steps.
 from __future__ import annotations
 
 import contextlib
-import gc
-import sys
 
 import pytest
 import trio
+from loop_steps import Steps
 from peer import Peer, all_apis
 
 from kwire.broker.controller.interface import only
@@ -64,31 +63,6 @@ AT_ONCE = {
     ("CreateTopics", "topics.assignments"): "the partitions of a topic that is created",
     ("CreatePartitions", "topics.assignments"): "the partitions of a topic that grows",
 }
-
-
-class Steps(trio.abc.Instrument):
-    """The most calls within one step of a task while the block runs."""
-
-    def __init__(self):
-        self.most = self.calls = 0
-
-    def before_task_step(self, task):
-        self.most, self.calls = max(self.most, self.calls), 0
-
-    def __enter__(self):
-        trio.lowlevel.add_instrument(self)
-        gc.disable()
-        sys.setprofile(self._event)
-        return self
-
-    def __exit__(self, *_):
-        sys.setprofile(None)
-        gc.enable()
-        trio.lowlevel.remove_instrument(self)
-        self.most = max(self.most, self.calls)
-
-    def _event(self, _frame, event, _arg):
-        self.calls += event == "call"
 
 
 def lists_of(fields, before=()):
