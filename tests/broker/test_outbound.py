@@ -2,6 +2,7 @@
 
 import pytest
 import trio
+from answering_node import serve_requests
 
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Disconnected, NotServed, TimedOut
@@ -30,34 +31,17 @@ class FakeNode:
 
     async def serve(self, transport):
         self.connections += 1
-        buffer = b""
-        while True:
-            try:
-                chunk = await transport.recv(65536)
-            except (OSError, trio.ClosedResourceError):
-                return
-            if not chunk:
-                return
-            buffer += chunk
-            while len(buffer) >= 4 and len(buffer) >= 4 + int.from_bytes(buffer[:4], "big"):
-                size = int.from_bytes(buffer[:4], "big")
-                frame, buffer = memoryview(buffer[4 : 4 + size]), buffer[4 + size :]
-                if not await self._answer(transport, codec.read_header(frame), frame):
-                    return
+        await serve_requests(transport, self._answer)
 
-    async def _answer(self, transport, header, frame):
+    async def _answer(self, header, request):
         if header.api_key == ApiVersionsResponse.KEY:
             served = [ApiVersionsResponse.ApiVersion(api_key=key, min_version=0, max_version=1) for key in (18, 63)]
-            await transport.send(codec.encode_response(header, ApiVersionsResponse(api_keys=served)))
-            return True
-        request = codec.decode_request(header, frame)
+            return ApiVersionsResponse(api_keys=served)
         self.asked.append((header.api_version, request.broker_id))
         await self.may_answer.wait()
         if request.broker_id == CLOSES:
-            return False
-        answer = BrokerHeartbeatResponse(throttle_time_ms=request.broker_id)
-        await transport.send(codec.encode_response(header, answer))
-        return True
+            return None
+        return BrokerHeartbeatResponse(throttle_time_ms=request.broker_id)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import threading
 import certificates
 import pytest
 import trio
+from answering_node import serve_requests
 
 from kwire.broker.outbound.blocking import BlockingConnection
 from kwire.broker.outbound.connection import NodeConnection
@@ -199,23 +200,12 @@ class Node:
 
     async def serve(self, transport):
         self.connections += 1
-        buffer, _mechanism = b"", None
-        while True:
-            try:
-                chunk = await transport.recv(65536)
-            except (OSError, trio.ClosedResourceError):
-                return
-            if not chunk:
-                return
-            buffer += chunk
-            while len(buffer) >= 4 and len(buffer) >= 4 + int.from_bytes(buffer[:4], "big"):
-                size = int.from_bytes(buffer[:4], "big")
-                frame, buffer = memoryview(buffer[4 : 4 + size]), buffer[4 + size :]
-                header = codec.read_header(frame)
-                if isinstance(codec.decode_request(header, frame), BrokerHeartbeatRequest):
-                    await self.may_answer.wait()
-                answer = self._answer(codec.decode_request(header, frame))
-                await transport.send(codec.encode_response(header, answer))
+        await serve_requests(transport, self._answer_when_allowed)
+
+    async def _answer_when_allowed(self, _header, request):
+        if isinstance(request, BrokerHeartbeatRequest):
+            await self.may_answer.wait()
+        return self._answer(request)
 
     def _answer(self, request):
         if isinstance(request, SaslHandshakeRequest):
