@@ -21,9 +21,10 @@ from kwire.cli.java.exits import Failure
 from kwire.cli.java.options import BOOTSTRAP, ZOOKEEPER, Option, Parsed, Wrong, parse
 from kwire.cli.records import kafka_python_clients
 from kwire.cli.records.lines import ConsumedRecord, LineError, LineFormatter
-from kwire.cli.script_twins.clients.client_properties import key_values, merged
+from kwire.cli.script_twins.clients.client_properties import merged
+from kwire.cli.script_twins.clients.console_options import formatter_of, one_group, refuse_old_spellings
 from kwire.cli.script_twins.clients.coordinator_formatters import COORDINATOR_FORMATTERS, CoordinatorFormatter
-from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn
+from kwire.cli.script_twins.common import bootstrap_of, cluster_at, warn
 from kwire.cli.script_twins.topic_filter import compile_filter
 
 NAME: Final = "kafka-console-consumer"
@@ -67,8 +68,12 @@ OPTIONS: Final = (
     Option("enable-systest-events", "Print shutdown_complete at the end."),
 )
 
-_DEFAULT_FORMATTERS: Final = ("DefaultMessageFormatter", "LoggingMessageFormatter")
-_PACKAGES: Final = ("org.apache.kafka.tools.consumer.", "kafka.tools.", "kafka.coordinator.group.GroupMetadataManager$")
+_OLD_SPELLINGS: Final = (
+    ("property", "formatter-property"),
+    ("consumer-property", "command-property"),
+    ("consumer.config", "command-config"),
+)
+_COORDINATOR_PACKAGE: Final = "kafka.coordinator.group.GroupMetadataManager$"
 _RESETS: Final = ("earliest", "latest", "none")
 _LEVELS: Final = ("read_committed", "read_uncommitted")
 _POLL_MS: Final = 1000
@@ -81,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     except Wrong as error:
         raise Failure(f"{error}\nOptions: {NAME} --help") from error
     servers, settings = _check(parsed)
-    formatter = _formatter(parsed)
+    formatter = formatter_of(parsed, COORDINATOR_FORMATTERS, [_COORDINATOR_PACKAGE])
     printed = 0
     try:
         with _terminated():
@@ -226,44 +231,12 @@ def _subscribe(parsed: Parsed, consumer: Any) -> None:
         consumer.seek(place, int(offset))
 
 
-def _formatter(parsed: Parsed) -> LineFormatter | CoordinatorFormatter | None:
-    """Make the formatter; None prints nothing. Raises Failure."""
-    path = parsed.value("formatter-config")
-    properties = {} if path is None else read_config(path)
-    properties |= key_values(parsed.values("formatter-property") or parsed.values("property"))
-    for what in ("key", "value"):
-        if parsed.has(f"{what}-deserializer"):
-            properties[f"{what}.deserializer"] = parsed.text(f"{what}-deserializer")
-    name = parsed.value("formatter") or _DEFAULT_FORMATTERS[0]
-    short = name
-    for package in _PACKAGES:
-        short = short.removeprefix(package)
-    if short == "NoOpMessageFormatter":
-        return None
-    if short in COORDINATOR_FORMATTERS:
-        return COORDINATOR_FORMATTERS[short]
-    if short not in _DEFAULT_FORMATTERS:
-        parsed.refuse(f"{name} is a Java class that cannot be loaded here")
-    try:
-        return LineFormatter.of(properties)
-    except LineError as error:
-        raise Failure(str(error)) from error
-
-
 def _check(parsed: Parsed) -> tuple[str, dict[str, str]]:
     """Refuse invalid combinations, with the official messages; return the address and the consumer's settings."""
     if parsed.count(("topic", "include", "whitelist")) != 1:
         parsed.refuse("Exactly one of the following arguments is required: [topic], [include]")
     _check_place(parsed)
-    for old, new in (
-        ("property", "formatter-property"),
-        ("consumer-property", "command-property"),
-        ("consumer.config", "command-config"),
-    ):
-        if parsed.has(old):
-            if parsed.has(new):
-                parsed.refuse(f"Options --{old} and --{new} cannot be specified together.")
-            print(f"Option --{old} is deprecated and will be removed in a future version. Use --{new} instead.")
+    refuse_old_spellings(parsed, _OLD_SPELLINGS)
     servers = bootstrap_of(parsed)
     if servers is None:
         parsed.require("bootstrap-server")
@@ -292,17 +265,12 @@ def _check_place(parsed: Parsed) -> None:
 def _settings(parsed: Parsed) -> dict[str, str]:
     from_file = merged(parsed, ("command-config", "consumer.config"), ())
     on_line = merged(parsed, (), ("command-property", "consumer-property"))
-    groups = [
-        each for each in (parsed.value("group"), on_line.get("group.id"), from_file.get("group.id")) if each is not None
-    ]
-    if len(set(groups)) > 1:
-        parsed.refuse(
-            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via"
-            f" '--consumer.config') do not match. Detected group ids: {', '.join(repr(each) for each in groups)}"
-        )
+    group = one_group(
+        parsed, (parsed.value("group"), on_line.get("group.id"), from_file.get("group.id")), "consumer.config"
+    )
     settings = {"client.id": "console-consumer", "enable.auto.commit": "true", **from_file, **on_line}
-    if groups:
-        settings["group.id"] = groups[0]
+    if group is not None:
+        settings["group.id"] = group
     elif not parsed.has("partition"):
         # By default the official script reads in a temporary group.
         settings["group.id"] = f"console-consumer-{random.randrange(100_000)}"  # noqa: S311 - a name, no secret

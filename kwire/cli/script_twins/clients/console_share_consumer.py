@@ -17,9 +17,10 @@ from kwire.cli.java.exits import Failure
 from kwire.cli.java.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.cli.records.lines import ConsumedRecord, LineError, LineFormatter
 from kwire.cli.records.share_consumer import ACCEPT, REJECT, RELEASE, ShareConsumer, SharedRecord
-from kwire.cli.script_twins.clients.client_properties import key_values, merged
+from kwire.cli.script_twins.clients.client_properties import merged
+from kwire.cli.script_twins.clients.console_options import formatter_of, one_group, refuse_old_spellings
 from kwire.cli.script_twins.clients.python_clients import Stopped, stopped_by_signals
-from kwire.cli.script_twins.common import cluster_at, read_config, warn, warn_unused
+from kwire.cli.script_twins.common import cluster_at, warn, warn_unused
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-console-share-consumer"
@@ -48,8 +49,11 @@ OPTIONS: Final = (
     Option("enable-systest-events", "Print events of the consumer as JSON, for system tests."),
 )  # fmt: skip
 
-_FORMATTERS: Final = ("DefaultMessageFormatter", "LoggingMessageFormatter")
-_PACKAGES: Final = ("org.apache.kafka.tools.consumer.", "kafka.tools.")
+_OLD_SPELLINGS: Final = (
+    ("property", "formatter-property"),
+    ("consumer-property", "command-property"),
+    ("consumer-config", "command-config"),
+)
 _USED: Final = SECURITY_KEYS | {"bootstrap.servers", "client.id", "group.id", "max.poll.records", "share.acquire.mode"}
 _POLL_MS: Final = 500
 _RECORDS_MAX: Final = 500
@@ -61,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
     except Wrong as error:
         raise Failure(f"{error}\nOptions: {NAME} --help") from error
     settings = _check(parsed)
-    formatter = _formatter(parsed)
+    formatter = formatter_of(parsed, {})
     warn_unused(NAME, settings, _USED)
     printed = 0
     security = {key: value for key, value in settings.items() if key in SECURITY_KEYS}
@@ -146,55 +150,16 @@ def _shown(record: SharedRecord) -> ConsumedRecord:
     )
 
 
-def _properties(parsed: Parsed) -> dict[str, str]:
-    path = parsed.value("formatter-config")
-    properties = {} if path is None else read_config(path)
-    properties |= key_values(parsed.values("formatter-property") or parsed.values("property"))
-    for what in ("key", "value"):
-        if parsed.has(f"{what}-deserializer"):
-            properties[f"{what}.deserializer"] = parsed.text(f"{what}-deserializer")
-    return properties
-
-
-def _formatter(parsed: Parsed) -> LineFormatter | None:
-    """Make the formatter; None prints nothing. Raises Failure."""
-    name = parsed.value("formatter") or _FORMATTERS[0]
-    short = name
-    for package in _PACKAGES:
-        short = short.removeprefix(package)
-    if short == "NoOpMessageFormatter":
-        return None
-    if short not in _FORMATTERS:
-        parsed.refuse(f"{name} is a Java class that cannot be loaded here")
-    try:
-        return LineFormatter.of(_properties(parsed))
-    except LineError as error:
-        raise Failure(str(error)) from error
-
-
 def _check(parsed: Parsed) -> dict[str, str]:
     """Refuse invalid combinations, with the official messages; return the consumer's settings."""
     if parsed.has("reject") and parsed.has("release"):
         parsed.refuse("At most one of --reject and --release may be specified.")
-    for old, new in (
-        ("property", "formatter-property"),
-        ("consumer-property", "command-property"),
-        ("consumer-config", "command-config"),
-    ):
-        if parsed.has(old):
-            if parsed.has(new):
-                parsed.refuse(f"Options --{old} and --{new} cannot be specified together.")
-            print(f"Option --{old} is deprecated and will be removed in a future version. Use --{new} instead.")
+    refuse_old_spellings(parsed, _OLD_SPELLINGS)
     if not parsed.has("topic"):
         parsed.refuse("--topic is a required argument")
     parsed.require("bootstrap-server")
     from_file = merged(parsed, ("command-config", "consumer-config"), ())
     on_line = merged(parsed, (), ("command-property", "consumer-property"))
     own = parsed.value("group") if parsed.has("group") else None
-    groups = [each for each in (own, on_line.get("group.id"), from_file.get("group.id")) if each is not None]
-    if len(set(groups)) > 1:
-        parsed.refuse(
-            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via"
-            f" '--consumer-config') do not match. Detected group ids: {', '.join(repr(each) for each in groups)}"
-        )
-    return {**from_file, **on_line, "group.id": groups[0] if groups else parsed.text("group")}
+    group = one_group(parsed, (own, on_line.get("group.id"), from_file.get("group.id")), "consumer-config")
+    return {**from_file, **on_line, "group.id": parsed.text("group") if group is None else group}

@@ -18,9 +18,8 @@ from kwire.cli.java.date_format import formatted
 from kwire.cli.java.exits import Failure
 from kwire.cli.java.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.cli.records import kafka_python_clients
-from kwire.cli.script_twins.clients.client_properties import key_values
+from kwire.cli.script_twins.clients.perf_options import consumer_properties, record_count
 from kwire.cli.script_twins.clients.python_clients import Stopped, made, print_metrics, stopped_by_signals
-from kwire.cli.script_twins.common import read_config
 from kwire.cli.script_twins.topic_filter import compile_filter
 
 NAME: Final = "kafka-consumer-perf-test"
@@ -169,25 +168,14 @@ def _check(parsed: Parsed) -> int:
     """Refuse what the official script refuses; return the number of records."""
     if parsed.count(("topic", "include")) != 1:
         parsed.refuse("Exactly one of the following arguments is required: [topic], [include]")
-    if parsed.count(("messages", "num-records")) != 1:
-        parsed.refuse("Exactly one of the following arguments is required: [messages], [num-records]")
-    parsed.forbid("consumer.config", ["command-config"])
-    if parsed.has("messages"):
-        print("Warning: --messages is deprecated. Use --num-records instead.")
-    if parsed.has("consumer.config"):
-        print("Warning: --consumer.config is deprecated. Use --command-config instead.")
-    parsed.require("bootstrap-server")
-    count = parsed.number("num-records") if parsed.has("num-records") else parsed.number("messages")
-    return count or 0
+    return record_count(parsed)
 
 
 def _settings(parsed: Parsed) -> dict[str, str]:
-    path = parsed.value("command-config") or parsed.value("consumer.config")
     group = parsed.value("group") or f"perf-consumer-{random.randrange(100_000)}"  # noqa: S311 - a name, no secret
     return {
         "client.id": "perf-consumer-client",
-        **({} if path is None else read_config(path)),
-        **key_values(parsed.values("command-property")),
+        **consumer_properties(parsed),
         "group.id": group,
         "receive.buffer.bytes": str(parsed.number("socket-buffer-size")),
         "max.partition.fetch.bytes": str(parsed.number("fetch-size")),

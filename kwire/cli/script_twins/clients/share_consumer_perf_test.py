@@ -19,9 +19,9 @@ from kwire.cli.java.date_format import formatted
 from kwire.cli.java.exits import Failure
 from kwire.cli.java.options import BOOTSTRAP, Option, Parsed, Wrong, parse
 from kwire.cli.records.share_consumer import ShareConsumer
-from kwire.cli.script_twins.clients.client_properties import key_values
+from kwire.cli.script_twins.clients.perf_options import consumer_properties, record_count
 from kwire.cli.script_twins.clients.python_clients import Stopped, print_metrics, stopped_by_signals
-from kwire.cli.script_twins.common import cluster_at, read_config, warn_unused
+from kwire.cli.script_twins.common import cluster_at, warn_unused
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-share-consumer-perf-test"
@@ -86,11 +86,7 @@ class _Run:
     def __init__(self, parsed: Parsed, count: int) -> None:
         self._parsed = parsed
         self._count = count
-        path = parsed.value("command-config") or parsed.value("consumer.config")
-        self._settings = {
-            **({} if path is None else read_config(path)),
-            **key_values(parsed.values("command-property")),
-        }
+        self._settings = consumer_properties(parsed)
         warn_unused(NAME, self._settings, _USED)
         client_id = self._settings.get("client.id", "perf-share-consumer-client")
         threads = max(1, parsed.number("threads") or 1)
@@ -192,15 +188,7 @@ class _Run:
 def _check(parsed: Parsed) -> int:
     """Refuse what the official script refuses; return the number of records."""
     parsed.require("topic", "bootstrap-server")
-    if parsed.count(("messages", "num-records")) != 1:
-        parsed.refuse("Exactly one of the following arguments is required: [messages], [num-records]")
-    parsed.forbid("consumer.config", ["command-config"])
-    if parsed.has("messages"):
-        print("Warning: --messages is deprecated. Use --num-records instead.")
-    if parsed.has("consumer.config"):
-        print("Warning: --consumer.config is deprecated. Use --command-config instead.")
-    count = parsed.number("num-records") if parsed.has("num-records") else parsed.number("messages")
-    return count or 0
+    return record_count(parsed)
 
 
 def _now_ms() -> int:
