@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import Any, Unpack
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
@@ -51,19 +49,16 @@ from kwire.testing.arguments import (
 )
 from kwire.testing.faults import Faults
 from kwire.testing.frozen_time import keep_real_time
-from kwire.testing.loop_thread import LoopThread
 from kwire.testing.memory.files import MemoryFiles
 from kwire.testing.requests import Requests
 from kwire.testing.start_errors import start_error
+from kwire.testing.thread_server import ThreadServer
 from kwire.testing.waiting import never_happened
-
-if TYPE_CHECKING:  # makes keys, which a broker without TLS does not need
-    from kwire.testing.certificates import Certificates
 
 keep_real_time()
 
 
-class KafkaBroker:
+class KafkaBroker(ThreadServer):
     """One broker on a free port of localhost, from ``start`` (or ``with``) to ``stop``. Ten may run side by side.
 
     ``topics``: names to numbers of partitions, or names alone, created at the start unless they exist. ``config``:
@@ -78,6 +73,9 @@ class KafkaBroker:
     ``faults`` arms rules that disturb requests, ``requests`` are those that clients sent. Raises BrokerConfigError for
     invalid topics, settings and rules.
     """
+
+    _kind = "broker"
+    _tls_argument = "tls"
 
     def __init__(
         self,
@@ -98,25 +96,13 @@ class KafkaBroker:
             self._config.setdefault("authorizer.class.name", STANDARD_AUTHORIZER)
         self._files: Files = MemoryFiles() if data is None else OsFiles()
         self._data = "/kwire" if data is None else os.fspath(data)
-        self._port = port
         self._users = checked_users(users)
-        self._certificates = _new_certificates() if tls else None
         self._clock_shift_ms = 0.0
         self._server: Server | None = None
         self._bench: Bench | None = None
-        self._loop = LoopThread("broker", self._serve)
-        self._in_broker, self._in_broker_sync = self._loop.call, self._loop.call_sync
-        self.faults = Faults(self._in_broker, self._in_broker_sync, self._current_injector)
-        self.requests = Requests(self._in_broker, self._in_broker_sync, self._current_log)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        self.stop()
+        super().__init__(port=port, with_tls=tls)
+        self.faults = Faults(self._in_loop, self._in_loop_sync, self._current_injector)
+        self.requests = Requests(self._in_loop, self._in_loop_sync, self._current_log)
 
     @property
     def port(self) -> int:
@@ -124,43 +110,9 @@ class KafkaBroker:
         return self._port
 
     @property
-    def bootstrap_servers(self) -> str:
-        """``localhost:PORT``, the value of a client's ``bootstrap.servers``."""
-        return f"localhost:{self._port}"
-
-    @property
     def is_running(self) -> bool:
         """Whether clients can connect."""
         return self._loop.is_running
-
-    @property
-    def ca_file(self) -> str:
-        """The path of the certificate that clients must trust (PEM). Raises ValueError without ``tls``."""
-        return str(self._tls.authority)
-
-    @property
-    def client_pem_file(self) -> str:
-        """The path of a key with its certificate, for clients that show one: they are User:CN=client."""
-        return str(self._tls.client)
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """A context for Python clients, with both of these files."""
-        return self._tls.context()
-
-    @property
-    def _tls(self) -> Certificates:
-        if self._certificates is None:
-            raise ValueError("this broker has no certificates: make it with tls=True")
-        return self._certificates
-
-    def start(self) -> None:
-        """Start; returns when clients can connect. Raises BrokerStartError, and RuntimeError if it runs already."""
-        self._loop.start()
-
-    def stop(self) -> None:
-        """Stop cleanly; does nothing when the broker does not run. Raises the exception that ended it, if any."""
-        self._loop.stop()
 
     def restart(self) -> None:
         """Stop and start on the same port with the same data. To clients this looks like a rolling update."""
@@ -172,12 +124,12 @@ class KafkaBroker:
 
         Clients see a restart. The clock is real again.
         """
-        self._in_broker(self._current_bench().reset)
+        self._in_loop(self._current_bench().reset)
         self._clock_shift_ms = 0.0
 
     def snapshot(self, name: str = "default") -> None:
         """Keep the state under a name, until the broker stops; one that has the name is replaced."""
-        self._in_broker(lambda: self._current_bench().state.snapshot(name))
+        self._in_loop(lambda: self._current_bench().state.snapshot(name))
 
     def restore(self, name: str = "default") -> None:
         """Restore a snapshot. Clients see a restart; rules and the clock stay.
@@ -185,14 +137,14 @@ class KafkaBroker:
         Raises StateError if there is no snapshot of that name.
         """
         state = self._current_bench().state
-        self._in_broker(lambda: state.restore(state.find(name)))
+        self._in_loop(lambda: state.restore(state.find(name)))
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write the state to a new or empty directory, which ``data`` and ``kwire serve --data`` can use.
 
         Raises StateError if the directory is not empty.
         """
-        self._in_broker(lambda: self._current_bench().state.save(os.fspath(directory)))
+        self._in_loop(lambda: self._current_bench().state.save(os.fspath(directory)))
 
     def load(self, directory: str | os.PathLike[str]) -> None:
         """Restore a directory that ``save`` wrote, or another data directory that is not in use.
@@ -201,7 +153,7 @@ class KafkaBroker:
         state then stays.
         """
         try:
-            self._in_broker(lambda: self._current_bench().state.load(os.fspath(directory)))
+            self._in_loop(lambda: self._current_bench().state.load(os.fspath(directory)))
         except Exception as error:  # noqa: BLE001 (whatever keeps a broker from starting)
             raise start_error(error) from None
 
@@ -210,7 +162,7 @@ class KafkaBroker:
 
         It has the settings, users and certificates of this one. Later changes of one do not affect the other.
         """
-        snapshot: Snapshot = self._in_broker(self._current_bench().state.capture)
+        snapshot: Snapshot = self._in_loop(self._current_bench().state.capture)
         other = KafkaBroker()
         other._config, other._users, other._acls = self._config, self._users, self._acls
         other._certificates = self._certificates
@@ -224,11 +176,11 @@ class KafkaBroker:
 
         Raises RecordingError if the file exists or a recording is in progress already.
         """
-        self._in_broker_sync(lambda: self._current_bench().record(os.fspath(file)))
+        self._in_loop_sync(lambda: self._current_bench().record(os.fspath(file)))
 
     def stop_recording(self) -> None:
         """End the recording. Raises RecordingError if none is in progress."""
-        self._in_broker_sync(self._current_bench().stop_recording)
+        self._in_loop_sync(self._current_bench().stop_recording)
 
     def happen(self, event: str, **what: str | int) -> dict[str, Any]:
         """Trigger an event that clients must handle: ``kafka.happen("rebalance", group="billing")``.
@@ -237,7 +189,7 @@ class KafkaBroker:
         transaction_left_hanging and locks_expired; docs/faults.md describes them. Raises EventError for one that is not
         possible, KafkaError for a refusal by the broker.
         """
-        return self._in_broker(lambda: self._current_bench().happen(event, what))
+        return self._in_loop(lambda: self._current_bench().happen(event, what))
 
     def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Create topics, configs, users and ACLs, and write records: from a file, or from a value of its form.
@@ -246,11 +198,11 @@ class KafkaBroker:
         """
         given = document if isinstance(document, Mapping) else load_document(os.fspath(document))
         seed = read_seed(given)
-        self._in_broker(lambda: self._current_bench().seed(seed))
+        self._in_loop(lambda: self._current_bench().seed(seed))
 
     def export(self, topic: str) -> dict[str, Any]:
         """Return a topic with its configs and records as a seed. Raises KafkaError if it does not exist."""
-        return self._in_broker_sync(lambda: self._current_bench().export(topic))
+        return self._in_loop_sync(lambda: self._current_bench().export(topic))
 
     def records(
         self, topic: str, *, partition: int | None = None, offset: int | None = None, last: int = 100
@@ -261,42 +213,42 @@ class KafkaBroker:
         Records of open and aborted transactions are there too. Raises KafkaError for a topic that does not exist.
         """
         bench = self._current_bench()
-        return self._in_broker_sync(lambda: bench.records(topic, partition=partition, offset=offset, last=last))
+        return self._in_loop_sync(lambda: bench.records(topic, partition=partition, offset=offset, last=last))
 
     def groups(self) -> list[dict[str, Any]]:
         """Give group, kind (classic, consumer, share, streams) and state of each group."""
-        return self._in_broker(self._current_bench().views.groups)
+        return self._in_loop(self._current_bench().views.groups)
 
     def group(self, group_id: str) -> dict[str, Any]:
         """Return a group with members, offsets and lag. Raises KafkaError if it does not exist."""
-        return self._in_broker(lambda: self._current_bench().views.group(group_id))
+        return self._in_loop(lambda: self._current_bench().views.group(group_id))
 
     def transactions(self) -> list[dict[str, Any]]:
         """Give id, state, producer and partitions of each transactional id."""
-        return self._in_broker(self._current_bench().views.transactions)
+        return self._in_loop(self._current_bench().views.transactions)
 
     def producers(self, topic: str) -> list[dict[str, Any]]:
         """Return the producers that wrote to a topic, by partition. Raises KafkaError if it does not exist."""
-        return self._in_broker(lambda: self._current_bench().views.producers(topic))
+        return self._in_loop(lambda: self._current_bench().views.producers(topic))
 
     def connections(self) -> list[dict[str, Any]]:
         """Give peer, listener, principal and software of each client that is connected."""
-        return self._in_broker_sync(self._current_bench().views.connections)
+        return self._in_loop_sync(self._current_bench().views.connections)
 
     def client_metrics(self) -> list[dict[str, Any]]:
         """Give the last values of the metrics that connected clients have pushed (KIP-714)."""
-        return self._in_broker_sync(self._current_bench().views.client_metrics)
+        return self._in_loop_sync(self._current_bench().views.client_metrics)
 
     def locks(self, group_id: str) -> list[dict[str, Any]]:
         """Give the runs of records that members of a share group have acquired."""
-        return self._in_broker_sync(lambda: self._current_bench().views.locks(group_id))
+        return self._in_loop_sync(lambda: self._current_bench().views.locks(group_id))
 
     def wait_until(self, timeout: float = 10.0, **condition: Unpack[ConditionKeys]) -> None:
         """Return once a condition holds: ``kafka.wait_until(group="billing", lag=0)``; docs/testing.md lists them.
 
         Raises NeverHappened after ``timeout`` seconds, ConditionError for an unknown condition.
         """
-        holds, text, seen = self._in_broker(lambda: self._current_bench().wait_until(condition, timeout))
+        holds, text, seen = self._in_loop(lambda: self._current_bench().wait_until(condition, timeout))
         if not holds:
             raise never_happened(text, timeout, seen)
 
@@ -312,7 +264,7 @@ class KafkaBroker:
             assert self._server is not None
             only(await self._server.broker.controller.submit(CreateTopics([topic])))
 
-        self._in_broker(create)
+        self._in_loop(create)
 
     def add_acls(self, *rules: str) -> None:
         """Add rules, which apply from the next request on.
@@ -329,7 +281,7 @@ class KafkaBroker:
                 if isinstance(outcome, KafkaError):
                     raise BrokerConfigError(outcome.message)
 
-        self._in_broker(add)
+        self._in_loop(add)
 
     def offsets(self, topic: str) -> list[tuple[int, int]]:
         """Return the first and the next offset of each partition of a topic; an empty list without the topic."""
@@ -339,7 +291,7 @@ class KafkaBroker:
             partitions = self._server.broker.partitions.of_topic(topic)
             return [(one.log.log_start_offset, one.high_watermark) for _, one in sorted(partitions.items())]
 
-        return self._in_broker_sync(read)
+        return self._in_loop_sync(read)
 
     def topics(self) -> list[str]:
         """Give the names of all topics, internal ones too."""
@@ -348,7 +300,7 @@ class KafkaBroker:
             assert self._server is not None
             return sorted(self._server.broker.image.topics)
 
-        return self._in_broker_sync(read)
+        return self._in_loop_sync(read)
 
     def advance(self, milliseconds: float) -> None:
         """Move the broker's clock forward: sessions time out, records expire, timestamps follow, without any wait.
@@ -361,7 +313,7 @@ class KafkaBroker:
             self._clock_shift_ms += milliseconds
             self._server.broker.clock.advance(milliseconds)
 
-        self._in_broker_sync(move)
+        self._in_loop_sync(move)
 
     def _current_injector(self) -> Injector:
         return self._current_bench().injector
@@ -406,9 +358,3 @@ class KafkaBroker:
         for outcome in await broker.controller.submit(CreateAcls(self._acls)):
             if isinstance(outcome, KafkaError):
                 raise BrokerConfigError(outcome.message)
-
-
-def _new_certificates() -> Certificates:
-    from kwire.testing.certificates import Certificates
-
-    return Certificates()

@@ -13,22 +13,18 @@ import contextlib
 import os
 import ssl
 from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 from kwire.broker.clock import Clock
 from kwire.broker.outbound.interface import Address
 from kwire.control.proxy_bench import ProxyBench
 from kwire.proxy.serving import Sockets
 from kwire.testing.faults import Faults
-from kwire.testing.loop_thread import LoopThread
 from kwire.testing.requests import Requests
-
-if TYPE_CHECKING:  # makes keys, which a proxy without TLS does not need
-    from kwire.testing.certificates import Certificates
+from kwire.testing.thread_server import ThreadServer
 
 
-class KafkaProxy:
+class KafkaProxy(ThreadServer):
     """One proxy on free ports of localhost, from ``start`` (or ``with``) to ``stop``.
 
     ``upstream`` is ``HOST:PORT`` of a broker; the others are found by what it answers, and each gets a port. ``port``:
@@ -39,6 +35,9 @@ class KafkaProxy:
     that is not an address.
     """
 
+    _kind = "proxy"
+    _tls_argument = "listener_tls"
+
     def __init__(
         self, upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None, listener_tls: bool = False
     ) -> None:
@@ -46,81 +45,35 @@ class KafkaProxy:
         if not host or not number.isdigit():
             raise ValueError(f"upstream is HOST:PORT, not {upstream!r}")
         self._upstream = Address(host.strip("[]"), int(number))
-        self._port = port
         self._tls = tls
-        self._certificates = _new_certificates() if listener_tls else None
         self._bench: ProxyBench | None = None
-        self._loop = LoopThread("proxy", self._serve)
-        self._in_proxy, self._in_proxy_sync = self._loop.call, self._loop.call_sync
-        self.faults = Faults(self._in_proxy, self._in_proxy_sync, lambda: self._current_bench().injector)
-        self.requests = Requests(self._in_proxy, self._in_proxy_sync, lambda: self._current_bench().log)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def bootstrap_servers(self) -> str:
-        """``localhost:PORT``, the value of a client's ``bootstrap.servers``."""
-        return f"localhost:{self._port}"
-
-    @property
-    def ca_file(self) -> str:
-        """The path of the certificate that clients must trust (PEM). Raises ValueError without ``listener_tls``."""
-        return str(self._own_certificates.authority)
-
-    @property
-    def client_pem_file(self) -> str:
-        """The path of a key with its certificate, for clients that show one: rules know them as User:CN=client."""
-        return str(self._own_certificates.client)
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """A context for Python clients, with both of these files."""
-        return self._own_certificates.context()
-
-    @property
-    def _own_certificates(self) -> Certificates:
-        if self._certificates is None:
-            raise ValueError("this proxy has no TLS listener: make it with listener_tls=True")
-        return self._certificates
-
-    def start(self) -> None:
-        """Start; returns when clients can connect. Raises BrokerStartError for a port that cannot be used."""
-        self._loop.start()
-
-    def stop(self) -> None:
-        """Close all connections and end; does nothing when the proxy does not run."""
-        self._loop.stop()
+        super().__init__(port=port, with_tls=listener_tls)
+        self.faults = Faults(self._in_loop, self._in_loop_sync, lambda: self._current_bench().injector)
+        self.requests = Requests(self._in_loop, self._in_loop_sync, lambda: self._current_bench().log)
 
     def nodes(self) -> dict[str, str]:
         """Give the brokers that are known, ``HOST:PORT``, with the addresses at which clients reach them."""
-        shown = self._in_proxy_sync(lambda: self._current_bench().nodes())
+        shown = self._in_loop_sync(lambda: self._current_bench().nodes())
         return {each["node"]: each["listener"] for each in shown}
 
     def connections(self) -> list[dict[str, Any]]:
         """Give peer, node and number of requests of each client that is connected."""
-        return self._in_proxy_sync(lambda: self._current_bench().connections())
+        return self._in_loop_sync(lambda: self._current_bench().connections())
 
     def record(self, file: str | os.PathLike[str]) -> None:
         """Record requests and answers from now on to a new file, which ``kwire replay`` sends again.
 
         Raises RecordingError if the file exists or a recording is in progress already.
         """
-        self._in_proxy_sync(lambda: self._current_bench().record(os.fspath(file)))
+        self._in_loop_sync(lambda: self._current_bench().record(os.fspath(file)))
 
     def stop_recording(self) -> None:
         """End the recording. Raises RecordingError if none is in progress."""
-        self._in_proxy_sync(lambda: self._current_bench().stop_recording())
+        self._in_loop_sync(lambda: self._current_bench().stop_recording())
 
     def advance(self, milliseconds: float) -> None:
         """Move the clock of the rules forward; that of the brokers stays."""
-        self._in_proxy_sync(lambda: self._current_bench().proxy.clock.advance(milliseconds))
+        self._in_loop_sync(lambda: self._current_bench().proxy.clock.advance(milliseconds))
 
     def _current_bench(self) -> ProxyBench:
         assert self._bench is not None
@@ -146,9 +99,3 @@ class KafkaProxy:
 def proxy(upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None, listener_tls: bool = False) -> KafkaProxy:
     """Make a proxy in front of a broker, to be used in a with block; see ``KafkaProxy``."""
     return KafkaProxy(upstream, port=port, tls=tls, listener_tls=listener_tls)
-
-
-def _new_certificates() -> Certificates:
-    from kwire.testing.certificates import Certificates
-
-    return Certificates()

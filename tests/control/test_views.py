@@ -13,7 +13,7 @@ from kwire.wire import messages as m
 
 def ask(kafka, request, version=None):
     bench = kafka._current_bench()
-    return kafka._in_broker(lambda: bench.client.call(request, version))
+    return kafka._in_loop(lambda: bench.client.call(request, version))
 
 
 @pytest.fixture(scope="module")

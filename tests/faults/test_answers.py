@@ -202,7 +202,7 @@ def test_a_transaction_left_hanging_keeps_the_last_stable_offset(kafka):
     kafka.seed({"topics": {"orders": {"records": [{"value": "a", "partition": 0}]}}})
     happened = kafka.happen("transaction_left_hanging", topic="orders", partition=0)
     kafka.seed({"topics": {"orders": {"records": [{"value": "b", "partition": 0}]}}})
-    log = kafka._in_broker_sync(lambda: kafka._server.broker.partitions.get("orders", 0).log)
+    log = kafka._in_loop_sync(lambda: kafka._server.broker.partitions.get("orders", 0).log)
     assert (happened["offset"], log.last_stable_offset, log.high_watermark) == (1, 1, 3)
 
 

@@ -48,7 +48,7 @@ def addresses() -> int:
 
 def test_a_reset_starts_only_tasks_that_have_work(kafka):
     tasks = Tasks()
-    kafka._in_broker_sync(lambda: trio.lowlevel.add_instrument(tasks))
+    kafka._in_loop_sync(lambda: trio.lowlevel.add_instrument(tasks))
     kafka.reset()
     assert len(tasks.names) == TASKS + addresses(), tasks.names
 
@@ -59,7 +59,7 @@ def test_a_reset_makes_no_more_calls_than_it_used_to(kafka):
     def count(_frame, event, _argument):
         calls[event] += 1
 
-    kafka._in_broker_sync(lambda: sys.setprofile(count))
+    kafka._in_loop_sync(lambda: sys.setprofile(count))
     kafka.reset()
-    kafka._in_broker_sync(lambda: sys.setprofile(None))
+    kafka._in_loop_sync(lambda: sys.setprofile(None))
     assert calls["call"] + calls["c_call"] <= CALLS_MAX

@@ -126,7 +126,7 @@ def create(kafka): kafka.create_topic("a b")
 
 @pytest.mark.parametrize("step", [wait, trigger, arm, block, create])
 def test_it(kafka, step): step(kafka)
-def test_bug(kafka): kafka._in_broker(lambda: 1 / 0)
+def test_bug(kafka): kafka._in_loop(lambda: 1 / 0)
 """
 
 

@@ -175,7 +175,7 @@ def test_asyncio_and_trio_have_the_same_methods(kafka):
 
 def test_each_interface_has_the_methods_of_the_others():
     def methods(kind):
-        return {name: value for name, value in vars(kind).items() if inspect.isfunction(value) and name[0] != "_"}
+        return {name: value for name, value in inspect.getmembers(kind, inspect.isfunction) if name[0] != "_"}
 
     in_process, remote, awaited = methods(KafkaBroker), methods(RemoteKafka), methods(AsyncKafka)
     assert set(in_process) - set(remote) == {"start", "stop", "restart", "add_acls"}

@@ -23,7 +23,7 @@ def values(kafka, topic="orders"):
 def ask(kafka, request, version=None):
     """A request of the bench's own client."""
     bench = kafka._current_bench()
-    return kafka._in_broker(lambda: bench.client.call(request, version))
+    return kafka._in_loop(lambda: bench.client.call(request, version))
 
 
 def commit(kafka, offset):
@@ -251,7 +251,7 @@ def test_a_seed_file_that_cannot_be_read_is_one_sentence(tmp_path):
 def records_of_the_image(kafka):
     """How many records of each kind the metadata has."""
     return Counter(
-        record.NAME for record in kafka._in_broker_sync(lambda: [*snapshot_records(kafka._server.broker.image)])
+        record.NAME for record in kafka._in_loop_sync(lambda: [*snapshot_records(kafka._server.broker.image)])
     )
 
 
