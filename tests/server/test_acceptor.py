@@ -188,6 +188,19 @@ async def test_beyond_max_connections_peers_wait_until_one_ends(accepting, capsy
     assert capsys.readouterr().err.count("accept paused") == 1
 
 
+async def test_peers_beyond_the_creation_rate_wait(accepting, autojump_clock):
+    accepting.limits = accepting.limits._replace(creation_rate_max=0)
+    with trio.socket.socket() as first, trio.socket.socket() as second:
+        for peer in (first, second):
+            await peer.connect(("127.0.0.1", accepting.port))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(accepting.connections) == 1  # the rate counts from there
+        accepting.limits = accepting.limits._replace(creation_rate_max=10)
+        await second.send(Client(MemoryTransport()).request(HEARTBEAT))
+
+        assert len(await second.recv(100)) == 16
+
+
 class Failing:
     """A listening socket whose accept fails a few times."""
 

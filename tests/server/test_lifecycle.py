@@ -218,20 +218,28 @@ def test_a_signal_before_it_serves_ends_the_start(monkeypatch, tmp_path):
 
 def test_a_server_that_is_ready_is_reported_and_serves_until_a_signal(monkeypatch, tmp_path):
     monkeypatch.setattr(lifecycle.gc, "freeze", lambda: None)
-    reported = []
+    before = signal.getsignal(signal.SIGTERM)
+    reported, handlers = [], []
 
     async def report(server):
         reported.append(server.bindings[0].port)
 
     async def send_a_signal(_server, task_status):
+        handlers.append(signal.getsignal(signal.SIGTERM))
         task_status.started()
         await trio.testing.wait_all_tasks_blocked()
         os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await trio.sleep_forever()
+        finally:
+            handlers.append(signal.getsignal(signal.SIGTERM))
 
     open_it = functools.partial(lifecycle.open_server, settings(tmp_path), OsFiles())
     trio.run(lifecycle._serve_until_signalled, open_it, report, send_a_signal)
 
     assert len(reported) == 1
+    # Of the first signal, and of a second one while the server stops.
+    assert len({before, *handlers}) == 3
     assert (tmp_path / ".kafka_cleanshutdown").exists()
 
 
@@ -247,6 +255,15 @@ async def test_idle_connections_do_not_hold_up_the_stop(tmp_path, monkeypatch):
     for peer in peers:
         assert await peer.recv(1) == b""
         peer.close()
+
+
+async def test_another_broker_that_takes_the_place_serves_on(tmp_path):
+    async with open_server(settings(tmp_path), OsFiles()) as server:
+        await server.reopen(lambda: None)
+        await trio.testing.wait_all_tasks_blocked()
+        response = await ask(server.bindings[0].port, 3, 12, MetadataRequest(topics=[]))
+
+    assert response.controller_id == server.broker.node_id
 
 
 async def test_a_stop_while_another_broker_takes_the_place_ends_the_server(tmp_path):

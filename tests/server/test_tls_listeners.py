@@ -203,6 +203,25 @@ async def test_a_tls_listener_needs_a_key(folder):
             pass
 
 
+@pytest.mark.parametrize("host", ["localhost", "elsewhere.example"])
+async def test_a_certificate_without_the_advertised_host_is_reported(folder, capsys, host):
+    async with open_server(settings(folder, advertised_listeners=f"SSL://{host}:9093"), MemoryFiles()) as server:
+        server.tls.describe(server.bindings)
+
+    assert ("does not contain the advertised host" in capsys.readouterr().err) == (host != "localhost")
+
+
+@pytest.mark.parametrize(("days", "words"), [(-1, "has expired"), (13, "expires soon"), (15, None)])
+async def test_a_certificate_that_expires_soon_is_reported(folder, capsys, days, words):
+    issued = certificates.authority().issue("localhost", now=certificates.NOW, valid=timedelta(days=days, hours=1))
+    (folder / "server.pem").write_text(issued.pem)
+    async with open_server(settings(folder), MemoryFiles()) as server:
+        server.tls.describe(server.bindings)
+
+    printed = capsys.readouterr().err
+    assert [each for each in ("has expired", "expires soon") if each in printed] == ([words] if words else [])
+
+
 def renewed(name: str = "localhost", hosts=("localhost", "127.0.0.1", "::1")) -> certificates.Issued:
     return certificates.authority().issue(name, hosts=hosts, now=certificates.NOW, valid=timedelta(days=99))
 

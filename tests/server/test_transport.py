@@ -222,6 +222,15 @@ async def test_closing_wakes_a_reader(pair, nursery):
     await ended.wait()
 
 
+async def test_an_aborted_connection_is_reset(close_watch):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        peer = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    SocketTransport(ours, ("127.0.0.1", 9), close_watch, LastReceived()).abort()
+    with peer, pytest.raises(ConnectionResetError):
+        peer.recv(1)
+
+
 async def test_a_descriptor_that_is_used_again_has_a_watch_of_its_own(close_watch):
     fired = []
     for turn in range(3):
