@@ -1,7 +1,7 @@
 """Where a broker's metadata comes from: its own metadata log, or the controllers of a cluster.
 
 Responsible for: the value ``MetadataSource``, which ``start`` makes the parts of a broker from, and the source that is
-this node's own log. Must not depend on: what the parts do with the metadata. ``node.start`` makes the other source.
+this node's own log. Must not depend on: what the parts do with the metadata. ``quorum_source`` makes the other source.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def read_condition(given: Mapping[str, Any]) -> Condition:
             return Condition(f"{left} has left the group {group}", lambda views: _left(views, group, left))
         case {"group": group, **rest} if rest.keys() <= {"state", "members"}:
             state, members = rest.get("state", _STABLE), rest.get("members")
-            many = "" if members is None else f" with {members} members"
+            many = "" if members is None else f" with {_counted(members)}"
             return Condition(f"the group {group} is {state}{many}", lambda views: _group(views, group, state, members))
         case {"topic": topic, "records": records, **rest} if not rest:
             return Condition(
@@ -153,4 +153,8 @@ async def _transaction(views: Views, name: str, state: str) -> tuple[bool, str]:
 def _members_text(found: Mapping[str, Any]) -> str:
     members = found["members"]
     names = ", ".join(sorted(str(each["client_id"]) for each in members))
-    return f"{len(members)} members" + (f" ({names})" if names else "")
+    return _counted(len(members)) + (f" ({names})" if names else "")
+
+
+def _counted(members: int) -> str:
+    return "1 member" if members == 1 else f"{members} members"

@@ -130,7 +130,7 @@ class _Waiter:
 
 
 class ProxiedRequest:
-    """The context of a request for hooks; see ``requests.hooks.HookedRequest``."""
+    """The context of a request for hooks; see ``clients.hooks.HookedRequest``."""
 
     __slots__ = ("api_key", "api_version", "client_id", "connection", "correlation_id", "throttle_ms")
 

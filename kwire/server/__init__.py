@@ -1,1 +1,1 @@
-"""The edge: listeners, connections, start and stop. Knows sockets and trio, and nothing of topics."""
+"""Listeners, connections, start and stop. Uses sockets and trio; must not depend on what a request means."""

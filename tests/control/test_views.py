@@ -146,10 +146,10 @@ def test_a_wait_ends_when_it_holds(kafka):
     ("condition", "sentence"),
     [
         ({"group": "none"}, "not within 0 s: the group none is Stable; there is no group none"),
-        ({"group": "g", "members": 2}, r"is Stable with 2 members; it is Stable with 1 members \(kwire-control\)"),
+        ({"group": "g", "members": 2}, r"is Stable with 2 members; it is Stable with 1 member \(kwire-control\)"),
         ({"group": "g", "lag": 0}, "it has committed no offset"),
         ({"group": "idle", "lag": 1}, r"at most 1; its lag is 2 \(orders-0: 1, orders-1: 1\)"),
-        ({"group": "g", "left": "kwire-control"}, r"it has 1 members \(kwire-control\)"),
+        ({"group": "g", "left": "kwire-control"}, r"it has 1 member \(kwire-control\)"),
         ({"topic": "orders", "records": 9}, "at least 9 records; it has 3"),
         ({"topic": "none", "records": 1}, "there is no topic none"),
         ({"transactional_id": "none"}, "there is no transactional id none"),

@@ -1,1 +1,1 @@
-"""The partitions of this broker and the log directories that hold them."""
+"""The partitions of this broker: roles, checks of batches, group commit, moves between log directories."""
