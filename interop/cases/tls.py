@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from interop.case import Run, case
-from interop.cases.clients_other import CLIENTS, franz_go, kafkajs, rskafka
+from interop.cases.clients_other import CLIENTS, franz_go, kafka_go, kafkajs, platformatic, rskafka, sarama
 from interop.jars import CURRENT, need
 from interop.tls import Certificates, add_tls
 
@@ -40,6 +40,9 @@ for _client, _program in PYTHON.items():
     register(_client, lambda program=_program: [sys.executable, "-W", "ignore", str(CLIENTS / program)])
 register("kafkajs", kafkajs)
 register("franz-go", franz_go)
+register("@platformatic/kafka", platformatic)
+register("sarama", sarama)
+register("kafka-go", kafka_go)
 register("rskafka", rskafka, ("round-trip", "codecs"))
 
 
