@@ -74,9 +74,6 @@ class KafkaBroker(ThreadServer):
     invalid topics, settings and rules.
     """
 
-    _kind = "broker"
-    _tls_argument = "tls"
-
     def __init__(
         self,
         *,
@@ -100,7 +97,7 @@ class KafkaBroker(ThreadServer):
         self._clock_shift_ms = 0.0
         self._server: Server | None = None
         self._bench: Bench | None = None
-        super().__init__(port=port, with_tls=tls)
+        super().__init__("broker", self._serve, port=port, with_tls=tls, tls_argument="tls")
         self.faults = Faults(self._in_loop, self._in_loop_sync, self._current_injector)
         self.requests = Requests(self._in_loop, self._in_loop_sync, self._current_log)
 

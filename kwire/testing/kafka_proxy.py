@@ -35,9 +35,6 @@ class KafkaProxy(ThreadServer):
     that is not an address.
     """
 
-    _kind = "proxy"
-    _tls_argument = "listener_tls"
-
     def __init__(
         self, upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None, listener_tls: bool = False
     ) -> None:
@@ -47,7 +44,7 @@ class KafkaProxy(ThreadServer):
         self._upstream = Address(host.strip("[]"), int(number))
         self._tls = tls
         self._bench: ProxyBench | None = None
-        super().__init__(port=port, with_tls=listener_tls)
+        super().__init__("proxy", self._serve, port=port, with_tls=listener_tls, tls_argument="listener_tls")
         self.faults = Faults(self._in_loop, self._in_loop_sync, lambda: self._current_bench().injector)
         self.requests = Requests(self._in_loop, self._in_loop_sync, lambda: self._current_bench().log)
 

@@ -6,9 +6,10 @@ Responsible for: these methods for tests. Must not depend on: what is served, a 
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 from kwire.testing.loop_thread import LoopThread
 
@@ -19,16 +20,24 @@ if TYPE_CHECKING:  # makes keys, which a server without TLS does not need
 class ThreadServer:
     """Serves clients on localhost in a thread, from ``start`` (or ``with``) to ``stop``.
 
-    A class of it has ``_kind``, such as "broker", ``_tls_argument``, the argument for a TLS listener, and ``_serve``.
+    ``kind`` is what errors call it, such as "broker"; ``serve`` is the loop's (``LoopThread``). ``tls_argument`` names
+    the argument that asks for a TLS listener, which it has if ``with_tls``.
     """
 
-    _kind: ClassVar[str]
-    _tls_argument: ClassVar[str]
-
-    def __init__(self, *, port: int, with_tls: bool) -> None:
+    def __init__(
+        self,
+        kind: str,
+        serve: Callable[[], AbstractAsyncContextManager[None]],
+        *,
+        port: int,
+        with_tls: bool,
+        tls_argument: str,
+    ) -> None:
+        self._kind = kind
+        self._tls_argument = tls_argument
         self._port = port
         self._certificates = _new_certificates() if with_tls else None
-        self._loop = LoopThread(self._kind, self._serve)
+        self._loop = LoopThread(kind, serve)
         self._in_loop, self._in_loop_sync = self._loop.call, self._loop.call_sync
 
     def __enter__(self) -> Self:
@@ -79,9 +88,6 @@ class ThreadServer:
         Raises the exception that ended it, if any.
         """
         self._loop.stop()
-
-    def _serve(self) -> AbstractAsyncContextManager[None]:
-        raise NotImplementedError
 
 
 def _new_certificates() -> Certificates:
