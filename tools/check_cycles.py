@@ -3,18 +3,22 @@
 python tools/check_cycles.py        (part of ``make check``)
 
 Prints each cycle and exits with 1 when there is one. Every import counts: at the top, inside a function, and under
-``TYPE_CHECKING``, because a class whose types need the whole broker depends on the whole broker. Without a cycle
-between the packages and modules of each package, these have an order, and each imports only from below.
+``TYPE_CHECKING``, because a class whose types need the whole broker depends on the whole broker; and that of a handler,
+which the API table loads by a name. Without a cycle between the packages and modules of each package, these have an
+order, and each imports only from below.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# What the table of a package loads by key and name.
+HANDLER = re.compile(r"(?P<table>kwire\.api(\.controller)?)\.k\d+_\w+")
 
 
 def main() -> int:
@@ -28,7 +32,10 @@ def main() -> int:
 def import_graph(package: Path) -> dict[str, set[str]]:
     """Return for each module of a package the modules of the same package that it imports."""
     paths = {_module_name(path, package.parent): path for path in package.rglob("*.py")}
-    return {name: set(_local_imports(path, paths)) - {name} for name, path in paths.items()}
+    graph = {name: set(_local_imports(path, paths)) - {name} for name, path in paths.items()}
+    for handler in filter(None, map(HANDLER.fullmatch, paths)):
+        graph[handler["table"]].add(handler.string)
+    return graph
 
 
 def find_sibling_cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:

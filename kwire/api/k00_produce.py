@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from kwire.api.moved_leader import current_leader, endpoints_of
+from kwire.api.probes import NAMED, Probe
 from kwire.api.transactional_produce import PartitionData, Verification, is_transactional_batch, pieces, produced_batch
 from kwire.broker.partitions.partition import ACKS_ALL, Partition
 from kwire.broker.partitions.validate import InvalidRecords, LargeBatch
@@ -27,6 +28,12 @@ from kwire.limits import CHECKED_BATCHES
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
 from kwire.wire.messages import ProduceRequest, ProduceResponse
+
+PROBE: Probe = {
+    "acks": 1,
+    "timeout_ms": 1000,
+    "topic_data": [{**NAMED, "partition_data": [{"index": 0, "records": None}]}],
+}
 
 ADMIN_CLIENT_ID: Final = "__admin_client"
 _LEADER_SINCE: Final = 10  # KIP-951

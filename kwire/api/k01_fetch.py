@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from kwire.api.moved_leader import current_leader, endpoints_of
+from kwire.api.probes import NAMED, Probe
 from kwire.broker.partitions.fetching.fetch_sessions import (
     FINAL_EPOCH,
     INITIAL_EPOCH,
@@ -44,6 +45,13 @@ from kwire.wire.messages import FetchRequest, FetchResponse
 
 if TYPE_CHECKING:  # few brokers have one
     from kwire.broker.partitions.fetching.replica_selector import RackAwareReplicaSelector
+
+PROBE: Probe = {
+    "replica_id": -1,
+    "min_bytes": 0,
+    "max_wait_ms": 0,
+    "topics": [{**NAMED, "partitions": [{"partition": 0, "partition_max_bytes": 1}]}],
+}
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _FOLLOWERS_SERVE_SINCE: Final = 11  # KIP-392

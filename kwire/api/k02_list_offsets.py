@@ -20,12 +20,15 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced
+from kwire.api.probes import NAMED, PARTITION, Probe
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.messages import ListOffsetsRequest, ListOffsetsResponse
+
+PROBE: Probe = {"replica_id": -1, "topics": [{**NAMED, "partitions": [{**PARTITION, "timestamp": -1}]}]}
 
 LATEST: Final = -1
 EARLIEST: Final = -2

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final
 
 from kwire.api.pacing import paced, paced_list
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
@@ -34,6 +35,9 @@ from kwire.security.operations import (
 )
 from kwire.types import INTERNAL_TOPICS, ZERO_UUID, Uuid
 from kwire.wire.messages import MetadataRequest, MetadataResponse
+
+# A name would create the topic before version 4 (KIP-204); null, or an empty list in version 0, means all topics.
+PROBE: Probe = {"topics": None, "allow_auto_topic_creation": True}
 
 _NULL_IS_ALL_SINCE: Final = 1
 _BY_ID_SINCE: Final = 12  # KIP-516

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kwire.api.group_partitions import CheckedTopic, check_topic, commit_offsets
+from kwire.api.probes import MEMBER, PARTITIONS, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
@@ -23,6 +24,8 @@ from kwire.personas import persona
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import Uuid
 from kwire.wire.messages import OffsetCommitRequest, OffsetCommitResponse
+
+PROBE: Probe = {**MEMBER, "generation_id_or_member_epoch": 7, "topics": PARTITIONS}
 
 _GROUP_ID_NOT_FOUND_SINCE: Final = 9  # KIP-848
 _TOPIC_IDS_SINCE: Final = 10  # KIP-848

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kwire.api.pacing import paced, paced_list
+from kwire.api.probes import INDEXES, UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import FetchedOffset
 from kwire.coordinators.group.coordinator import GroupCoordinator
@@ -24,6 +25,12 @@ from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import OffsetFetchRequest, OffsetFetchResponse
+
+PROBE: Probe = {
+    "group_id": UNKNOWN_NAME,
+    "topics": INDEXES,
+    "groups": [{"group_id": UNKNOWN_NAME, "topics": INDEXES}],
+}
 
 _SEVERAL_GROUPS_SINCE: Final = 8  # KIP-709
 _TOPIC_IDS_SINCE: Final = 10  # KIP-848

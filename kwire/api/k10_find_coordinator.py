@@ -15,12 +15,16 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.features import SHARE_VERSION
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import uuid_from_text
 from kwire.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
+
+# No coordinator has type 9.
+PROBE: Probe = {"key": UNKNOWN_NAME, "key_type": 9, "coordinator_keys": [UNKNOWN_NAME]}
 
 GROUP: Final = 0
 TRANSACTION: Final = 1

@@ -15,11 +15,15 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced_list
+from kwire.api.probes import MEMBER, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Joined, JoinGroup
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import JoinGroupRequest, JoinGroupResponse
+
+# A session timeout of 0 ms is invalid.
+PROBE: Probe = {**MEMBER, "session_timeout_ms": 0, "protocol_type": "consumer", "protocols": [{"name": "range"}]}
 
 _REBALANCE_TIMEOUT_SINCE: Final = 1
 _MEMBER_ID_REQUIRED_SINCE: Final = 4  # KIP-394

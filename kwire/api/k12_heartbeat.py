@@ -10,10 +10,13 @@ Version notes: 3 static members (KIP-345).
 
 from __future__ import annotations
 
+from kwire.api.probes import MEMBER, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import HeartbeatRequest, HeartbeatResponse
+
+PROBE: Probe = MEMBER
 
 
 async def handle(context: Context, request: HeartbeatRequest) -> HeartbeatResponse:

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from kwire.api.pacing import paced_list
+from kwire.api.probes import MEMBER, UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import LeavingMember, LeftMember
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import LeaveGroupRequest, LeaveGroupResponse
+
+PROBE: Probe = {**MEMBER, "members": [{"member_id": UNKNOWN_NAME}]}
 
 _SEVERAL_MEMBERS_SINCE: Final = 3  # KIP-345
 # More leave by several commands.

@@ -13,11 +13,14 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced_list
+from kwire.api.probes import MEMBER, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Synced, SyncGroup
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import SyncGroupRequest, SyncGroupResponse
+
+PROBE: Probe = {**MEMBER, "protocol_type": "consumer", "protocol_name": "range"}
 
 _PROTOCOL_SINCE: Final = 5  # KIP-559
 

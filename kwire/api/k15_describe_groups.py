@@ -17,12 +17,15 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.classic.group import State
 from kwire.errors import Code, KafkaError
 from kwire.personas import persona
 from kwire.security.operations import ALL_GROUP_OPERATIONS, Operation, ResourceType, bit_field
 from kwire.wire.messages import DescribeGroupsRequest, DescribeGroupsResponse
+
+PROBE: Probe = {"groups": [UNKNOWN_NAME]}
 
 _NOT_FOUND_SINCE: Final = 6  # KIP-1043
 _OPERATIONS_BEFORE_4: Final = bit_field(Operation.READ, Operation.DELETE, Operation.DESCRIBE)

@@ -11,10 +11,13 @@ Version notes: 4 a filter by state (KIP-518); 5 the kind of group and a filter b
 from __future__ import annotations
 
 from kwire.api.pacing import paced_lazily
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ListGroupsRequest, ListGroupsResponse
+
+PROBE: Probe = {}
 
 
 async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResponse:

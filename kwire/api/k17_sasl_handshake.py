@@ -8,9 +8,12 @@ Behaviour: while a client of a SASL listener logs in, or renews a session that e
 
 from __future__ import annotations
 
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.wire.messages import SaslHandshakeRequest, SaslHandshakeResponse
+
+PROBE: Probe = {"mechanism": "NONE"}
 
 
 def handle(_context: Context, _request: SaslHandshakeRequest) -> SaslHandshakeResponse:

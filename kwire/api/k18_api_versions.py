@@ -17,11 +17,14 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.features import supported_features
 from kwire.personas import Persona, persona
 from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse
+
+PROBE: Probe = {"client_software_name": "kwire-selfcheck", "client_software_version": "1"}
 
 _SOFTWARE_SINCE: Final = 3  # KIP-511
 _ZERO_FEATURES_SINCE: Final = 4  # KAFKA-17011

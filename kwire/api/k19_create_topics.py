@@ -19,12 +19,18 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from kwire.api.pacing import paced, submit_in_slices
+from kwire.api.probes import NO_TOPIC, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.decisions.topics import Created, NewTopic, too_many_partitions
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
+
+PROBE: Probe = {
+    "topics": [{"name": NO_TOPIC, "num_partitions": 1, "replication_factor": 1}],
+    "validate_only": True,
+}
 
 _THROTTLING_ERROR_SINCE: Final = 6  # KIP-599
 

@@ -15,6 +15,7 @@ from collections import Counter
 from typing import Final
 
 from kwire.api.pacing import paced, submit_in_slices
+from kwire.api.probes import NO_TOPIC, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.topics import DeleteTopics
@@ -22,6 +23,8 @@ from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import ZERO_UUID, Uuid
 from kwire.wire.messages import DeleteTopicsRequest, DeleteTopicsResponse
+
+PROBE: Probe = {"topics": [{"name": NO_TOPIC}], "topic_names": [NO_TOPIC], "timeout_ms": 1000}
 
 _DELETION_DISABLED_SINCE: Final = 3
 _THROTTLING_ERROR_SINCE: Final = 5  # KIP-599

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced
+from kwire.api.probes import PARTITIONS, Probe
 from kwire.broker.partitions.leading import low_watermark, records_deleted
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
@@ -21,6 +22,8 @@ from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
+
+PROBE: Probe = {"topics": PARTITIONS, "timeout_ms": 1000}
 
 TopicResult = DeleteRecordsResponse.DeleteRecordsTopicResult
 PartitionResult = DeleteRecordsResponse.DeleteRecordsPartitionResult

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import InitProducerId
@@ -21,6 +22,9 @@ from kwire.errors import Code, KafkaError
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse
+
+# An empty transactional id is invalid; null would allocate a producer id.
+PROBE: Probe = {"transactional_id": "", "transaction_timeout_ms": 1000}
 
 _PRODUCER_FENCED_SINCE: Final = 4  # KIP-588
 

@@ -11,10 +11,13 @@ Version notes: 3 replica id (-2: the debugging consumer); 4 flexible.
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import PARTITIONS, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse
+
+PROBE: Probe = {"replica_id": -2, "topics": PARTITIONS}
 
 EpochEndOffset = OffsetForLeaderEpochResponse.EpochEndOffset
 

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 from kwire.api.pacing import paced, paced_list
+from kwire.api.probes import INDEXES, TRANSACTION, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
@@ -23,6 +24,12 @@ from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS, TopicPartition
 from kwire.wire.messages import AddPartitionsToTxnRequest, AddPartitionsToTxnResponse
+
+PROBE: Probe = {
+    "transactions": [{**TRANSACTION, "topics": INDEXES}],
+    **{f"v3_and_below_{name}": value for name, value in TRANSACTION.items()},
+    "v3_and_below_topics": INDEXES,
+}
 
 _PRODUCER_FENCED_SINCE: Final = 2  # KIP-588
 _BY_BROKERS_SINCE: Final = 4  # KIP-890

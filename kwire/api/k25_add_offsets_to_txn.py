@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.probes import TRANSACTION, UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import AddOffsetsToTxnRequest, AddOffsetsToTxnResponse
+
+PROBE: Probe = {**TRANSACTION, "group_id": UNKNOWN_NAME}
 
 _PRODUCER_FENCED_SINCE: Final = 2  # KIP-588
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.probes import TRANSACTION, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import EndTransaction
@@ -20,6 +21,8 @@ from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import EndTxnRequest, EndTxnResponse
+
+PROBE: Probe = {**TRANSACTION, "committed": False}
 
 _PRODUCER_FENCED_SINCE: Final = 2  # KIP-588
 _NEW_EPOCH_SINCE: Final = 5  # KIP-890

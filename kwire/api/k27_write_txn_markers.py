@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from kwire.api.pacing import paced
+from kwire.api.probes import Probe
 from kwire.broker.coordination.transactions.markers import AppendedMarker, Marker
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
@@ -23,6 +24,8 @@ from kwire.security.operations import Operation
 from kwire.types import TopicPartition
 from kwire.wire.batches.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID
 from kwire.wire.messages import WriteTxnMarkersRequest, WriteTxnMarkersResponse
+
+PROBE: Probe = {}
 
 PartitionResult = WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult
 # A marker that was appended, and the answer that waits for the commit.

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kwire.api.group_partitions import CheckedTopic, check_topic, commit_offsets
+from kwire.api.probes import MEMBER, PARTITIONS, TRANSACTION, Probe
 from kwire.broker.coordination.shard import as_coordinator
 from kwire.broker.coordination.transactions.admission import Dialect
 from kwire.broker.requests.context import Context
@@ -27,6 +28,8 @@ from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import Uuid
 from kwire.wire.messages import TxnOffsetCommitRequest, TxnOffsetCommitResponse
+
+PROBE: Probe = {**TRANSACTION, **MEMBER, "generation_id_or_member_epoch": 7, "topics": PARTITIONS}
 
 _ABORTABLE_SINCE: Final = 4  # KIP-890
 _ADDS_SINCE: Final = 5  # KIP-890

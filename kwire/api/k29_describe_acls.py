@@ -12,11 +12,15 @@ from __future__ import annotations
 from kwire.acls import Acl, PatternType, ResourceType
 from kwire.api.acl_requests import read_filter
 from kwire.api.pacing import paced
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.decisions.acls import select_acls
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeAclsRequest, DescribeAclsResponse
+
+# 1 is any.
+PROBE: Probe = {"resource_type_filter": 1, "pattern_type_filter": 1, "operation": 1, "permission_type": 1}
 
 Resource = DescribeAclsResponse.DescribeAclsResource
 

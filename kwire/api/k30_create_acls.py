@@ -15,12 +15,15 @@ from collections.abc import Sequence
 from kwire.acls import Acl, Operation, PatternType, Permission, ResourceType
 from kwire.api.acl_requests import check_codes
 from kwire.api.pacing import paced_list, submit_in_slices
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.limits import ACLS_OF_REQUEST_MAX
 from kwire.metadata.commands.security import CreateAcls
 from kwire.security.authorizer import denied
 from kwire.wire.messages import CreateAclsRequest, CreateAclsResponse
+
+PROBE: Probe = {}
 
 Result = CreateAclsResponse.AclCreationResult
 

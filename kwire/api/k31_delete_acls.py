@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from kwire.acls import Acl, AclFilter, ResourceType
 from kwire.api.acl_requests import read_filter
 from kwire.api.pacing import paced_list, submit_in_slices
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.limits import ACLS_OF_REQUEST_MAX
@@ -23,6 +24,8 @@ from kwire.metadata.decisions.acls import check_filter, select_acls
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation
 from kwire.wire.messages import DeleteAclsRequest, DeleteAclsResponse
+
+PROBE: Probe = {}
 
 Result = DeleteAclsResponse.DeleteAclsFilterResult
 Selected = Sequence[Acl] | KafkaError

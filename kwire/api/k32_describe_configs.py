@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 from kwire.api.config_changes import authorize_configs
 from kwire.api.pacing import paced
+from kwire.api.probes import NO_TOPIC, Probe
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -28,6 +29,8 @@ from kwire.metadata.configs.values import whole_number
 from kwire.metadata.entities import ResourceType
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeConfigsRequest, DescribeConfigsResponse
+
+PROBE: Probe = {"resources": [{"resource_type": ResourceType.TOPIC, "resource_name": NO_TOPIC}]}
 
 Wanted = DescribeConfigsRequest.DescribeConfigsResource
 Result = DescribeConfigsResponse.DescribeConfigsResult

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kwire.api.config_changes import Altered, ConfigRequest, alter_each, check_each
 from kwire.api.pacing import paced
+from kwire.api.probes import NO_CONFIG, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.configs import AlterConfigs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.messages import AlterConfigsRequest, AlterConfigsResponse
+
+PROBE: Probe = {"resources": NO_CONFIG, "validate_only": True}
 
 
 async def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse:

@@ -10,11 +10,14 @@ KAFKA_STORAGE_ERROR, one that is cordoned (KIP-1066) INVALID_REPLICA_ASSIGNMENT.
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import INDEXES, UNKNOWN_NAME, Probe
 from kwire.broker.directories.log_dirs import LogDir, LogDirs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation
 from kwire.wire.messages import AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse
+
+PROBE: Probe = {"dirs": [{"path": f"/{UNKNOWN_NAME}", "topics": INDEXES}]}
 
 TopicResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirTopicResult
 PartitionResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirPartitionResult

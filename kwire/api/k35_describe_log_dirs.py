@@ -15,6 +15,7 @@ from collections import defaultdict
 from typing import Final
 
 from kwire.api.pacing import paced
+from kwire.api.probes import Probe
 from kwire.broker.directories.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
@@ -22,6 +23,8 @@ from kwire.errors import Code
 from kwire.metadata.features import CORDONED_LOG_DIRS
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
+
+PROBE: Probe = {"topics": None}
 
 _ERROR_SINCE: Final = 3
 _VOLUME_SINCE: Final = 4

@@ -8,9 +8,12 @@ ILLEGAL_SASL_STATE: on a listener without SASL every connection counts as authen
 
 from __future__ import annotations
 
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.wire.messages import SaslAuthenticateRequest, SaslAuthenticateResponse
+
+PROBE: Probe = {}
 
 
 def handle(_context: Context, _request: SaslAuthenticateRequest) -> SaslAuthenticateResponse:

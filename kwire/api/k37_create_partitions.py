@@ -14,12 +14,15 @@ from collections import Counter
 from typing import Final
 
 from kwire.api.pacing import paced, submit_in_slices
+from kwire.api.probes import NO_TOPIC, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.topics import CreatePartitions
 from kwire.metadata.decisions.topics import NewPartitions
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
+
+PROBE: Probe = {"topics": [{"name": NO_TOPIC, "count": 1}], "timeout_ms": 1000, "validate_only": True}
 
 Result = CreatePartitionsResponse.CreatePartitionsTopicResult
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.delegation_tokens import NO_TIME, may_ask
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -21,6 +22,9 @@ from kwire.metadata.commands.delegation_tokens import USER_PREFIX, CreateToken
 from kwire.security.operations import Operation, ResourceType
 from kwire.security.principal import Principal
 from kwire.wire.messages import CreateDelegationTokenRequest, CreateDelegationTokenResponse
+
+# A renewer must be of type User.
+PROBE: Probe = {"renewers": [{"principal_type": "Unknown", "principal_name": UNKNOWN_NAME}]}
 
 _REQUESTER_SINCE: Final = 3  # KIP-373
 

@@ -10,9 +10,12 @@ DELEGATION_TOKEN_OWNER_MISMATCH for a client that is neither owner nor renewer, 
 from __future__ import annotations
 
 from kwire.api.delegation_tokens import change_expiry
+from kwire.api.probes import NO_ID, Probe
 from kwire.broker.requests.context import Context
 from kwire.metadata.commands.delegation_tokens import ExpireToken
 from kwire.wire.messages import ExpireDelegationTokenRequest, ExpireDelegationTokenResponse
+
+PROBE: Probe = {"hmac": NO_ID, "expiry_time_period_ms": 1}
 
 
 async def handle(context: Context, request: ExpireDelegationTokenRequest) -> ExpireDelegationTokenResponse:

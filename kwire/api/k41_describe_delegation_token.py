@@ -15,11 +15,14 @@ from typing import Final
 
 from kwire.api.delegation_tokens import may_ask
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.commands.delegation_tokens import Token
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DescribeDelegationTokenRequest, DescribeDelegationTokenResponse
+
+PROBE: Probe = {"owners": [{"principal_type": "User", "principal_name": UNKNOWN_NAME}]}
 
 _REQUESTER_SINCE: Final = 3  # KIP-373
 

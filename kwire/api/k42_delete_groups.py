@@ -11,12 +11,15 @@ Version notes: 3 an error message for each group (KIP-1313), which Apache Kafka 
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.api.share_deletion import delete_states
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.group import SHARE
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DeleteGroupsRequest, DeleteGroupsResponse
+
+PROBE: Probe = {"groups_names": [UNKNOWN_NAME]}
 
 
 async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroupsResponse:

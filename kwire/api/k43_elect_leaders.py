@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final
 
 from kwire.api.pacing import paced, paced_list, submit_in_slices
+from kwire.api.probes import NO_TOPIC, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.partitions import ElectLeaders
@@ -23,6 +24,8 @@ from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.messages import ElectLeadersRequest, ElectLeadersResponse
+
+PROBE: Probe = {"topic_partitions": [{"topic": NO_TOPIC, "partitions": [0]}], "timeout_ms": 1000}
 
 _TYPES: Final = (0, 1)  # preferred, unclean
 

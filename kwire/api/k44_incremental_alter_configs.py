@@ -14,11 +14,14 @@ from collections.abc import Sequence
 
 from kwire.api.config_changes import Altered, ConfigRequest, alter_each, alter_loggers, check_each
 from kwire.api.pacing import paced
+from kwire.api.probes import NO_CONFIG, Probe
 from kwire.broker.requests.context import Context
 from kwire.metadata.commands.configs import IncrementalAlterConfigs
 from kwire.metadata.decisions.alter_configs import ConfigChange, configs_after
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
+
+PROBE: Probe = {"resources": NO_CONFIG, "validate_only": True}
 
 
 async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse:

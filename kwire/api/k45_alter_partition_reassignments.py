@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import partial
 
 from kwire.api.pacing import paced, paced_list, submit_in_slices
+from kwire.api.probes import NAMED, PARTITION, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.cluster.reassignment import Reassignment
@@ -22,6 +23,9 @@ from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.messages import AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse
+
+# Null replicas cancel a reassignment; this one does not exist.
+PROBE: Probe = {"topics": [{**NAMED, "partitions": [{**PARTITION, "replicas": None}]}]}
 
 TopicAnswer = AlterPartitionReassignmentsResponse.ReassignableTopicResponse
 PartitionAnswer = AlterPartitionReassignmentsResponse.ReassignablePartitionResponse

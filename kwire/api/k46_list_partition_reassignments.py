@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kwire.api.pacing import paced
+from kwire.api.probes import INDEXES, Probe
 from kwire.broker.requests.context import Context
 from kwire.metadata.entities import Partition
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse
+
+PROBE: Probe = {"topics": INDEXES}
 
 
 async def handle(context: Context, request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse:

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kwire.api.group_partitions import CheckedTopic, in_slices, sort_partitions
+from kwire.api.probes import PARTITIONS, UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import OffsetDeleteRequest, OffsetDeleteResponse
+
+PROBE: Probe = {"group_id": UNKNOWN_NAME, "topics": PARTITIONS}
 
 TopicResponse = OffsetDeleteResponse.OffsetDeleteResponseTopic
 PartitionResponse = OffsetDeleteResponse.OffsetDeleteResponsePartition

@@ -12,12 +12,15 @@ from collections.abc import Iterable
 from typing import Final
 
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.decisions.credentials import CLIENT_ID, IP, USER
 from kwire.metadata.entities import QuotaEntity
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeClientQuotasRequest, DescribeClientQuotasResponse
+
+PROBE: Probe = {"components": [{"entity_type": "user", "match_type": 0, "match": UNKNOWN_NAME}]}
 
 # The order in Apache Kafka's answers, which is that of a hash table.
 _VALUE_ORDER: Final = {

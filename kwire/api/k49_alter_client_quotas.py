@@ -15,6 +15,7 @@ from collections import Counter
 from typing import TypeAlias
 
 from kwire.api.pacing import paced, paced_list, submit_in_slices
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands.configs import AlterClientQuotas
@@ -22,6 +23,16 @@ from kwire.metadata.decisions.credentials import QuotaAlteration, QuotaChange, d
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import AlterClientQuotasRequest, AlterClientQuotasResponse
+
+PROBE: Probe = {
+    "entries": [
+        {
+            "entity": [{"entity_type": "user", "entity_name": UNKNOWN_NAME}],
+            "ops": [{"key": "producer_byte_rate", "value": 1.0}],
+        }
+    ],
+    "validate_only": True,
+}
 
 Wanted = AlterClientQuotasRequest.EntryData
 Entry = AlterClientQuotasResponse.EntryData

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections import Counter
 
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.entities import ScramMechanism
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse
+
+PROBE: Probe = {"users": [{"name": UNKNOWN_NAME}]}
 
 Result = DescribeUserScramCredentialsResponse.DescribeUserScramCredentialsResult
 

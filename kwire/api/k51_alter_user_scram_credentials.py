@@ -9,6 +9,7 @@ password; the broker stores the two keys that are derived from it. A request may
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands.security import AlterUserScramCredentials
@@ -18,6 +19,8 @@ from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.security.sasl.scram_keys import ScramKeys, keys_of_salted_password
 from kwire.wire.messages import AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse
+
+PROBE: Probe = {"deletions": [{"name": UNKNOWN_NAME, "mechanism": 1}]}
 
 Result = AlterUserScramCredentialsResponse.AlterUserScramCredentialsResult
 

@@ -13,12 +13,17 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced, paced_list
+from kwire.api.probes import Probe
 from kwire.broker.controller.interface import QuorumDescription
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.security.operations import Operation
 from kwire.types import METADATA_TOPIC, ZERO_UUID
 from kwire.wire.messages import DescribeQuorumRequest, DescribeQuorumResponse
+
+PROBE: Probe = {
+    "topics": [{"topic_name": "__cluster_metadata", "partitions": [{"partition_index": 0}]}],
+}
 
 _TIMES_SINCE: Final = 1
 _VOTERS_SINCE: Final = 2

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -20,6 +21,12 @@ from kwire.metadata.commands.nodes import UpdateFeatures
 from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType
 from kwire.security.operations import Operation
 from kwire.wire.messages import UpdateFeaturesRequest, UpdateFeaturesResponse
+
+PROBE: Probe = {
+    "feature_updates": [{"feature": f"{UNKNOWN_NAME}.version", "max_version_level": 1}],
+    "timeout_ms": 1000,
+    "validate_only": True,
+}
 
 _UPGRADE_TYPES_SINCE: Final = 1
 _NO_RESULTS_SINCE: Final = 2

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, CLUSTER_NAME, NOT_ASKED, Operation, ResourceType
 from kwire.wire.messages import DescribeClusterRequest, DescribeClusterResponse
+
+PROBE: Probe = {"include_cluster_authorized_operations": True}
 
 BROKERS: Final = 1
 CONTROLLERS: Final = 2

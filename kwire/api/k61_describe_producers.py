@@ -9,12 +9,15 @@ transaction (KIP-664).
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import INDEXES, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.config_rules import check_topic_name
 from kwire.security.operations import Operation, ResourceType
 from kwire.storage.producer_state import Producer
 from kwire.wire.messages import DescribeProducersRequest, DescribeProducersResponse
+
+PROBE: Probe = {"topics": INDEXES}
 
 PartitionAnswer = DescribeProducersResponse.PartitionResponse
 

@@ -8,12 +8,15 @@ answers cannot be unregistered: Apache Kafka does it, and from then on the clust
 
 from __future__ import annotations
 
+from kwire.api.probes import NO_BROKER, Probe
 from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.nodes import UnregisterBroker
 from kwire.security.operations import Operation
 from kwire.wire.messages import UnregisterBrokerRequest, UnregisterBrokerResponse
+
+PROBE: Probe = {"broker_id": NO_BROKER}
 
 
 async def handle(context: Context, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:

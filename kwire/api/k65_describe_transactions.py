@@ -8,10 +8,13 @@ Behaviour: the state of each transactional id, and the partitions of its open tr
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DescribeTransactionsRequest, DescribeTransactionsResponse
+
+PROBE: Probe = {"transactional_ids": [UNKNOWN_NAME]}
 
 TransactionState = DescribeTransactionsResponse.TransactionState
 

@@ -12,12 +12,15 @@ a whole (KIP-1152); its language is RE2.
 from __future__ import annotations
 
 from kwire.api.pacing import paced, paced_lazily
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.transaction.commands import TransactionFilter
 from kwire.coordinators.transaction.transaction import State
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ListTransactionsRequest, ListTransactionsResponse
+
+PROBE: Probe = {}
 
 _STATES = frozenset(state.title for state in State)
 

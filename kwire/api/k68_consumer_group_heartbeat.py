@@ -14,12 +14,15 @@ from functools import partial
 from typing import Final
 
 from kwire.api.modern_groups import may_describe_all, refused, topic_partitions
+from kwire.api.probes import MEMBER, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer
 from kwire.errors import Code, KafkaError
 from kwire.metadata.features import GROUP_VERSION
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
+
+PROBE: Probe = MEMBER
 
 _OWN_MEMBER_ID_SINCE: Final = 1  # KIP-1082
 

@@ -15,10 +15,13 @@ from typing import Final
 from kwire.api.k68_consumer_group_heartbeat import check_served
 from kwire.api.modern_groups import check_visible, describe_each, named_topic_partitions
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.consumer.commands import DescribedConsumer, DescribedConsumerGroup
 from kwire.coordinators.group.modern.assignment import Partitions
 from kwire.wire.messages import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse
+
+PROBE: Probe = {"group_ids": [UNKNOWN_NAME]}
 
 DescribedGroup = ConsumerGroupDescribeResponse.DescribedGroup
 Member = ConsumerGroupDescribeResponse.Member

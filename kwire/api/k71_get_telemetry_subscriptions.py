@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.probes import NO_ID, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.wire.batches.compression import Codec
 from kwire.wire.messages import GetTelemetrySubscriptionsRequest, GetTelemetrySubscriptionsResponse
+
+PROBE: Probe = {"client_instance_id": NO_ID}
 
 # In the order of preference.
 _ACCEPTED: Final = (Codec.ZSTD, Codec.LZ4, Codec.GZIP, Codec.SNAPPY)

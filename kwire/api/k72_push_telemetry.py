@@ -9,11 +9,15 @@ does when its reporter raises.
 
 from __future__ import annotations
 
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.broker.telemetry.log_sink import log_metrics
 from kwire.broker.telemetry.pushed_metrics import Point
 from kwire.errors import KafkaError
 from kwire.wire.messages import PushTelemetryRequest, PushTelemetryResponse
+
+# A client instance id of zeros is invalid.
+PROBE: Probe = {}
 
 
 async def handle(context: Context, request: PushTelemetryRequest) -> PushTelemetryResponse:

@@ -13,11 +13,14 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.pacing import paced
+from kwire.api.probes import Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.entities import ResourceType
 from kwire.security.operations import Operation
 from kwire.wire.messages import ListConfigResourcesRequest, ListConfigResourcesResponse
+
+PROBE: Probe = {}
 
 _TYPES_SINCE: Final = 1
 _TYPES: Final = (

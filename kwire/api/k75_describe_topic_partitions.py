@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
+from kwire.api.probes import NO_TOPIC, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
@@ -19,6 +20,8 @@ from kwire.metadata.listener_view import ListenerView
 from kwire.security.operations import ALL_TOPIC_OPERATIONS, NOT_ASKED, Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse
+
+PROBE: Probe = {"topics": [{"name": NO_TOPIC}]}
 
 TopicAnswer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic
 PartitionAnswer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition

@@ -10,12 +10,15 @@ them, so a group's first member gets its assignment with a later heartbeat, whic
 from __future__ import annotations
 
 from kwire.api.modern_groups import may_describe_all, refused, topic_partitions
+from kwire.api.probes import MEMBER, Probe
 from kwire.api.share_sessions import is_member_id
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import HeartbeatAnswer, ShareHeartbeat
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse
+
+PROBE: Probe = MEMBER
 
 
 async def handle(context: Context, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from kwire.api.modern_groups import check_visible, describe_each, named_topic_partitions
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import DescribedMember
 from kwire.wire.messages import ShareGroupDescribeRequest, ShareGroupDescribeResponse
+
+PROBE: Probe = {"group_ids": [UNKNOWN_NAME]}
 
 DescribedGroup = ShareGroupDescribeResponse.DescribedGroup
 TopicPartitions = ShareGroupDescribeResponse.TopicPartitions

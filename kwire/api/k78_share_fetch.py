@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from kwire.api.moved_leader import current_leader_by_id, endpoints_of
 from kwire.api.pacing import paced, paced_list
+from kwire.api.probes import MEMBER, NO_UUID_TEXT, Probe
 from kwire.api.share_acknowledgements import acknowledge
 from kwire.api.share_sessions import checked_names, connection_closed, end_session, share_sessions
 from kwire.broker.partitions.fetching.reading import ReadUpTo
@@ -32,6 +33,8 @@ from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
 from kwire.storage.files import FileSlice
 from kwire.wire.messages import ShareFetchRequest, ShareFetchResponse
+
+PROBE: Probe = {**MEMBER, "member_id": NO_UUID_TEXT, "share_session_epoch": 7, "max_bytes": 1, "max_records": 1}
 
 _RECORD_LIMIT_MODE: Final = 1  # KIP-1206
 # A fetch of many partitions checks the length of its turn after every 32 of them.

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from kwire.api.moved_leader import current_leader_by_id, endpoints_of
 from kwire.api.pacing import paced
+from kwire.api.probes import MEMBER, NO_UUID_TEXT, Probe
 from kwire.api.share_acknowledgements import acknowledge
 from kwire.api.share_sessions import checked_names, end_session, share_sessions
 from kwire.broker.requests.context import Context
 from kwire.broker.share.sessions import FINAL_EPOCH, INITIAL_EPOCH
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import ShareAcknowledgeRequest, ShareAcknowledgeResponse
+
+PROBE: Probe = {**MEMBER, "member_id": NO_UUID_TEXT, "share_session_epoch": 7}
 
 PartitionData = ShareAcknowledgeResponse.PartitionData
 

@@ -10,12 +10,20 @@ Version notes: 1 asks for an answer before the change is committed, which makes 
 
 from __future__ import annotations
 
+from kwire.api.probes import NO_BROKER, NO_ID, UNKNOWN_NAME, Probe
 from kwire.api.raft_voters import check_cluster, check_dynamic, current_voter, replica_key
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import AddRaftVoterRequest, AddRaftVoterResponse
+
+PROBE: Probe = {
+    "cluster_id": UNKNOWN_NAME,
+    "timeout_ms": 1000,
+    "voter_id": NO_BROKER,
+    "voter_directory_id": NO_ID,
+}
 
 
 async def handle(context: Context, request: AddRaftVoterRequest) -> AddRaftVoterResponse:

@@ -7,12 +7,15 @@ Behaviour: the only voter of the metadata quorum cannot be removed, and there is
 
 from __future__ import annotations
 
+from kwire.api.probes import NO_BROKER, NO_ID, UNKNOWN_NAME, Probe
 from kwire.api.raft_voters import check_cluster, check_dynamic, current_voter, replica_key
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import RemoveRaftVoterRequest, RemoveRaftVoterResponse
+
+PROBE: Probe = {"cluster_id": UNKNOWN_NAME, "voter_id": NO_BROKER, "voter_directory_id": NO_ID}
 
 
 async def handle(context: Context, request: RemoveRaftVoterRequest) -> RemoveRaftVoterResponse:

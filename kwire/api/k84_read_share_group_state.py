@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.api.share_states import each_partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.share.state import SharePartitionKey
 from kwire.errors import KafkaError
 from kwire.wire.messages import ReadShareGroupStateRequest, ReadShareGroupStateResponse
+
+PROBE: Probe = {"group_id": UNKNOWN_NAME}
 
 PartitionResult = ReadShareGroupStateResponse.PartitionResult
 

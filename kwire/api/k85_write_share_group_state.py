@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.api.share_states import each_partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.share.coordinator import Write
 from kwire.coordinators.share.state import SharePartitionKey, StateBatch
 from kwire.errors import KafkaError
 from kwire.wire.messages import WriteShareGroupStateRequest, WriteShareGroupStateResponse
+
+PROBE: Probe = {"group_id": UNKNOWN_NAME}
 
 PartitionResult = WriteShareGroupStateResponse.PartitionResult
 

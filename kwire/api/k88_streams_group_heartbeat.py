@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from kwire.api.modern_groups import refused
+from kwire.api.probes import MEMBER, Probe
 from kwire.api.streams_topics import check_topics, create_internal_topics
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.streams.commands import EndpointPartitions, HeartbeatAnswer, StreamsHeartbeat
@@ -31,6 +32,8 @@ from kwire.metadata.features import STREAMS_VERSION
 from kwire.personas import persona
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import StreamsGroupHeartbeatRequest, StreamsGroupHeartbeatResponse
+
+PROBE: Probe = MEMBER
 
 _MISSING_TAGS_SINCE: Final = 1  # KIP-1331
 

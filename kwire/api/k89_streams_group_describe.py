@@ -17,10 +17,13 @@ from typing import Final
 from kwire.api.k88_streams_group_heartbeat import check_served
 from kwire.api.modern_groups import check_visible, describe_each
 from kwire.api.pacing import paced
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.streams.commands import DescribedMember, DescribedStreamsGroup, DescribedTopic
 from kwire.coordinators.group.streams.tasks import Tasks, TaskSet
 from kwire.wire.messages import StreamsGroupDescribeRequest, StreamsGroupDescribeResponse
+
+PROBE: Probe = {"group_ids": [UNKNOWN_NAME]}
 
 DescribedGroup = StreamsGroupDescribeResponse.DescribedGroup
 Topology = StreamsGroupDescribeResponse.Topology

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kwire.api.pacing import paced
+from kwire.api.probes import INDEXES, UNKNOWN_NAME, Probe
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Context
 from kwire.coordinators.share.state import UNKNOWN_COUNT, UNKNOWN_START_OFFSET, SharePartitionKey
@@ -21,6 +22,8 @@ from kwire.metadata.entities import NO_LEADER
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import ZERO_UUID, TopicPartition, Uuid
 from kwire.wire.messages import DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse
+
+PROBE: Probe = {"groups": [{"group_id": UNKNOWN_NAME, "topics": INDEXES}]}
 
 Group = DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup
 Topic = DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseTopic

@@ -9,6 +9,7 @@ exist. The states of records in flight or delivered behind the old start are dro
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import PARTITIONS, UNKNOWN_NAME, Probe
 from kwire.broker.coordination.group_actions import initialize_states
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import InitializeStates
@@ -16,6 +17,8 @@ from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse
+
+PROBE: Probe = {"group_id": UNKNOWN_NAME, "topics": PARTITIONS}
 
 Topic = AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponseTopic
 Partition = AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponsePartition

@@ -9,12 +9,15 @@ say.
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.probes import NO_TOPIC, UNKNOWN_NAME, Probe
 from kwire.api.share_deletion import delete_states
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import Uuid
 from kwire.wire.messages import DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse
+
+PROBE: Probe = {"group_id": UNKNOWN_NAME, "topics": [{"topic_name": NO_TOPIC}]}
 
 Topic = DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic
 

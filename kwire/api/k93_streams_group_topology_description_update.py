@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from kwire.api.k88_streams_group_heartbeat import check_served
 from kwire.api.modern_groups import refused
+from kwire.api.probes import UNKNOWN_NAME, Probe
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -17,6 +18,8 @@ from kwire.wire.messages import (
     StreamsGroupTopologyDescriptionUpdateRequest,
     StreamsGroupTopologyDescriptionUpdateResponse,
 )
+
+PROBE: Probe = {"group_id": UNKNOWN_NAME, "member_id": UNKNOWN_NAME}
 
 
 def handle(

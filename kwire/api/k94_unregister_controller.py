@@ -8,12 +8,15 @@ which is the one of this node, cannot be unregistered.
 
 from __future__ import annotations
 
+from kwire.api.probes import NO_BROKER, Probe
 from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands.nodes import UnregisterController
 from kwire.security.operations import Operation
 from kwire.wire.messages import UnregisterControllerRequest, UnregisterControllerResponse
+
+PROBE: Probe = {"controller_id": NO_BROKER}
 
 
 async def handle(context: Context, request: UnregisterControllerRequest) -> UnregisterControllerResponse:

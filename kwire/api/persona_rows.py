@@ -10,9 +10,9 @@ request for one closes the connection.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NoReturn
+from typing import Final
 
-from kwire.broker.requests.table import Row
+from kwire.api.rows import Row
 from kwire.personas import Persona
 
 # The APIs that older releases list and that have no spec, because 4.0 removed them.
@@ -28,11 +28,7 @@ def as_release(rows: Iterable[Row], persona: Persona) -> list[Row]:
 
 def _limited(row: Row | None, key: int, listed: tuple[int, int]) -> Row:
     if row is None:
-        return Row(key, _REMOVED.get(key, f"API {key}"), _NO_VERSIONS, _no_handler, advertised=listed)
+        return Row(key, _REMOVED.get(key, f"API {key}"), _NO_VERSIONS, advertised=listed)
     served = max(row.served[0], listed[0]), min(row.served[1], listed[1])
     # What the release lists does not depend on settings and features of this broker.
     return row._replace(served=served, advertised=listed)
-
-
-def _no_handler() -> NoReturn:
-    raise AssertionError("no version is served")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 
 import pytest
 from click.testing import CliRunner
 from fake_broker import CLOSE, SILENT, fake_broker
 from kafka import KafkaAdminClient
 
-from kwire.cli.diagnosis.probe_requests import _BODIES, probe_request
+from kwire.api import ROWS
+from kwire.cli.diagnosis.probe_requests import probe_request
 from kwire.cli.main import main
 from kwire.wire import codec, spec
 from kwire.wire.messages import DescribeClusterResponse, HeartbeatResponse
@@ -32,16 +34,16 @@ def test_each_version_that_a_broker_may_advertise_has_a_request_body(key):
         assert codec.decode_request(codec.read_header(frame), frame) is not None
 
 
-def test_a_body_for_an_api_between_controllers_is_not_made():
+def test_a_request_of_an_api_between_controllers_is_not_made():
     assert probe_request(52, 0) is None
 
 
-@pytest.mark.parametrize("name", _BODIES)
-def test_bodies_name_fields_that_exist_and_shared_ones_only_where_they_fit(name):
-    fields = {field.name for field in spec.load(f"{name}Request").fields}
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_probes_name_fields_that_exist_and_shared_ones_only_where_they_fit(row):
+    fields = {field.name for field in spec.load(f"{row.name}Request").fields}
     shared = {"group_id", "member_id", "generation_id", "generation_id_or_member_epoch", "member_epoch"}
 
-    assert set(_BODIES[name]) - shared <= fields
+    assert set(import_module(row.module).PROBE) - shared <= fields
 
 
 @pytest.mark.kafka(topics={"orders": 2})

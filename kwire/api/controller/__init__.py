@@ -8,87 +8,33 @@ The APIs that change metadata are those of a broker's listener; what only a cont
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
-from kwire.api import table_rows
-from kwire.broker.requests.table import ApiTable, Handler, Row, make_table
+from kwire.api import ROWS
+from kwire.api.rows import Row, make_table
+from kwire.broker.requests.table import ApiTable
 from kwire.metadata.configs.types import BrokerValues
 
+_row: Final = partial(Row, package=__name__)
 
-def _k01() -> Handler:
-    from kwire.api.controller import k01_fetch
-
-    return k01_fetch.handle
-
-
-def _k56() -> Handler:
-    from kwire.api.controller import k56_alter_partition
-
-    return k56_alter_partition.handle
-
-
-def _k58() -> Handler:
-    from kwire.api.controller import k58_envelope
-
-    return k58_envelope.handle
-
-
-def _k59() -> Handler:
-    from kwire.api.controller import k59_fetch_snapshot
-
-    return k59_fetch_snapshot.handle
-
-
-def _k60() -> Handler:
-    from kwire.api.controller import k60_describe_cluster
-
-    return k60_describe_cluster.handle
-
-
-def _k62() -> Handler:
-    from kwire.api.controller import k62_broker_registration
-
-    return k62_broker_registration.handle
-
-
-def _k63() -> Handler:
-    from kwire.api.controller import k63_broker_heartbeat
-
-    return k63_broker_heartbeat.handle
-
-
-def _k67() -> Handler:
-    from kwire.api.controller import k67_allocate_producer_ids
-
-    return k67_allocate_producer_ids.handle
-
-
-def _k73() -> Handler:
-    from kwire.api.controller import k73_assign_replicas_to_dirs
-
-    return k73_assign_replicas_to_dirs.handle
-
-
-_ROWS: Final = (
-    Row(1, "Fetch", (13, 18), _k01),
-    Row(56, "AlterPartition", (2, 3), _k56),
-    Row(58, "Envelope", (0, 0), _k58),
-    Row(59, "FetchSnapshot", (0, 1), _k59),
-    Row(60, "DescribeCluster", (0, 2), _k60),
-    Row(62, "BrokerRegistration", (0, 4), _k62),
-    Row(63, "BrokerHeartbeat", (0, 2), _k63),
-    Row(67, "AllocateProducerIds", (0, 0), _k67),
-    Row(73, "AssignReplicasToDirs", (0, 0), _k73),
+CONTROLLER_ROWS: Final = (
+    _row(1, "Fetch", (13, 18)),
+    _row(56, "AlterPartition", (2, 3)),
+    _row(58, "Envelope", (0, 0)),
+    _row(59, "FetchSnapshot", (0, 1)),
+    _row(60, "DescribeCluster", (0, 2)),
+    _row(62, "BrokerRegistration", (0, 4)),
+    _row(63, "BrokerHeartbeat", (0, 2)),
+    _row(67, "AllocateProducerIds", (0, 0)),
+    _row(73, "AssignReplicasToDirs", (0, 0)),
 )
 
-# Served as on a broker's listener: logins, topics, ACLs, configs, tokens, elections, reassignments, quotas, SCRAM, the
-# quorum, features, unregistration.
-_AS_ON_A_BROKER: Final = frozenset(
-    {17, 18, 19, 20, 29, 30, 31, 32, 33, 36, 37, 38, 39, 40, 41, 43, 44, 45, 46, 49, 50, 51, 55, 57, 64, 80, 81, 94}
-)
+# Served as on a broker's listener, besides what a broker forwards: logins, and what shows ACLs, configs, tokens, SCRAM.
+_AS_ON_A_BROKER: Final = frozenset({17, 18, 29, 32, 36, 41, 50})
 
 
 def controller_table(settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
     """Make the table of a controller's listeners, in order of the keys."""
-    shared = [row for row in table_rows() if row.key in _AS_ON_A_BROKER]
-    return make_table(sorted((*_ROWS, *shared), key=lambda row: row.key), settings, features)
+    shared = [row for row in ROWS if row.forward is not None or row.key in _AS_ON_A_BROKER]
+    return make_table(sorted((*CONTROLLER_ROWS, *shared), key=lambda row: row.key), settings, features)

@@ -4,7 +4,7 @@ Responsible for: which response was the answer to which request bytes, on which 
 that the API answers from. Must not depend on: what a single API does, connections, the broker.
 
 Many clients ask for all metadata with the same bytes, and encoding the answer for thousands of partitions takes tens of
-milliseconds. An API uses the cache by ``Row.caching``: a response that it accepts must depend on nothing but the
+milliseconds. An API uses the cache by ``Api.caching``: a response that it accepts must depend on nothing but the
 state that has the version, the endpoint, the API version and the body of the request, with an authorizer on its ACLs
 and on the principal and address of the client as well; but for ``Caching.client_after``, its request has no effect. The
 caller does not use the cache while the API has a hook. docs/decisions/turns.md has the numbers.
