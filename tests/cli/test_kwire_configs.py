@@ -1,4 +1,7 @@
-"""kwire's own configs: one row of the table makes a config that each source sets and each command shows."""
+"""kwire's own configs: one row of the table makes a config that each source sets and each command shows.
+
+A row with a mistake is an error that says which row and what is wrong.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def two_configs(tmp_path, monkeypatch):
     table.write_text(configs._KWIRE_TABLE.read_text() + ROWS)
     monkeypatch.setattr(configs, "_KWIRE_TABLE", table)
     clear_caches()
-    yield
+    yield table
     monkeypatch.undo()
     clear_caches()
 
@@ -76,6 +79,55 @@ def test_the_command_shows_value_source_and_documentation(file):
 
     printed = json.loads(CliRunner().invoke(config, ["--json", "--changed", "--config", file]).stdout)
     assert [line["value"] for line in printed if line["key"].startswith("kwire.test.")] == ["20"]
+
+
+GOOD = {
+    "name": "kwire.test.wrong",
+    "type": "INT",
+    "default": "10",
+    "check": "-",
+    "dynamic": "read-only",
+    "documentation": "A test.",
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"name": "test.wrong"}, "the name does not begin with kwire."),
+        ({"name": "kwire.test.limit"}, "the name is that of an earlier row"),
+        ({"type": "INTEGER"}, "unknown type 'INTEGER', the types are BOOLEAN, STRING, INT, "),
+        ({"default": "ten"}, "Invalid value ten for configuration kwire.test.wrong: Not a number of type INT"),
+        ({"default": "0", "check": "range 1 *"}, "Invalid value 0 for .*: Value must be at least 1"),
+        ({"check": "rnge 1 100"}, "unknown check 'rnge', the checks are range, in, in_any_case, list, -, non_empty, "),
+        ({"check": "range 1"}, r"'range 1' has not two bounds, as in 'range 1 17' and 'range 1 \*'"),
+        ({"check": "range 1 many"}, "'range 1 many' has not two bounds"),
+        ({"type": "STRING", "check": "in"}, "'in' has a choice that is empty or has blanks"),
+        ({"type": "STRING", "check": "in 10, 20"}, "'in 10, 20' has a choice that is empty or has blanks"),
+        ({"type": "STRING", "check": "in_any_case 10,a"}, "'in_any_case 10,a' has a choice with small letters"),
+        ({"type": "LIST", "check": "list emtpy of 10,20"}, "'list emtpy of 10,20' has words other than empty, null"),
+        ({"type": "LIST", "check": "list of 10, 20"}, "'list of 10, 20' has a choice that is empty or has blanks"),
+        ({"check": "- 5"}, "check '-' takes no arguments"),
+        ({"check": "non_empty 5"}, "check 'non_empty' takes no arguments"),
+        ({"dynamic": "readonly"}, "unknown dynamic mode 'readonly', the modes are read-only, cluster-wide, per-broker"),
+        ({"documentation": ""}, "no documentation"),
+        ({"documentation": "A test.\tOr two."}, "not 6 columns with a tab between two, but 7"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named_with_what_is_wrong(two_configs, wrong, problem):
+    with two_configs.open("a") as table:
+        table.write("\t".join({**GOOD, **wrong}.values()) + "\n")
+    name = wrong.get("name", GOOD["name"])
+    with pytest.raises(configs.ConfigTableError, match=rf"^kwire_configs\.tsv, row '{name}': {problem}"):
+        configs.broker_keys()
+
+
+def test_a_row_without_tabs_and_an_empty_row_are_named(two_configs):
+    text = two_configs.read_text()
+    for row in ("kwire.test.wrong INT 10 - read-only A test.", ""):
+        two_configs.write_text(f"{text}{row}\n")
+        with pytest.raises(configs.ConfigTableError, match=rf"^kwire_configs\.tsv, row '{row}': .*, but 1$"):
+            configs.broker_keys()
 
 
 async def test_a_client_sees_it_and_changes_it_while_the_broker_runs():

@@ -21,7 +21,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from kwire.metadata.configs.values import (
     Check,
@@ -41,6 +41,7 @@ __all__ = [
     "RETIRED",
     "ConfigKey",
     "ConfigProblem",
+    "ConfigTableError",
     "ConfigType",
     "Value",
     "broker_keys",
@@ -63,6 +64,13 @@ _KAFKA_TABLE = Path(__file__).with_name("kafka_configs.tsv")
 _KWIRE_TABLE = Path(__file__).with_name("kwire_configs.tsv")
 Keys: TypeAlias = "MappingProxyType[str, ConfigKey]"
 Dynamic: TypeAlias = Literal["read-only", "cluster-wide", "per-broker", "-"]
+_DYNAMIC: tuple[str, ...] = get_args(Dynamic)
+_TYPES = {each.name: each for each in ConfigType}
+_check = cache(check_named)
+
+
+class ConfigTableError(Exception):
+    """A row of a table that cannot be read: a mistake in the table, not in a user's settings."""
 
 
 class Synonym(NamedTuple):
@@ -311,49 +319,69 @@ def _client_metrics_keys() -> Keys:
 
 @cache
 def _tables() -> dict[str, Keys]:
+    """Read both tables. Raises ConfigTableError."""
     tables: dict[str, dict[str, ConfigKey]] = {"broker": {}, "topic": {}, "group": {}}
-    lines = _KAFKA_TABLE.read_text("utf-8").splitlines()
-    checks: dict[str, Check] = {}
-    for line in lines[1:]:
-        scope, name, type_name, default, importance, check_spec, synonyms, dynamic, internal = line.split("\t")
-        if check_spec not in checks:
-            checks[check_spec] = check_named(check_spec)
-        own_default = OWN_DEFAULTS.get(name) if scope == "broker" else None
-        tables[scope.split("-")[0]][name] = ConfigKey(
-            name=name,
-            type=ConfigType[type_name],
-            default_text=own_default or _default_text(default),
-            required=default == "(required)" and own_default is None,
-            importance=importance,
-            check=checks[check_spec],
-            distinct=check_spec.startswith("list"),
-            synonyms=tuple(_synonym(text) for text in synonyms.split(",") if text != "-"),
-            dynamic=_dynamic(dynamic),
-            internal=internal == "internal",
-            kafka_default_text=None if own_default is None else _default_text(default),
-        )
-    own = (_kwire_config(line) for line in _KWIRE_TABLE.read_text("utf-8").splitlines()[1:])
-    tables["broker"].update((key.name, key) for key in own)
+    for table, columns, read in ((_KAFKA_TABLE, 9, _kafka_config), (_KWIRE_TABLE, 6, _kwire_config)):
+        for line in table.read_text("utf-8").splitlines()[1:]:
+            cells = line.split("\t")
+            try:
+                if len(cells) != columns:
+                    raise ValueError(f"not {columns} columns with a tab between two, but {len(cells)}")
+                scope, key = read(cells)
+                if key.name in tables[scope]:
+                    raise ValueError("the name is that of an earlier row")
+            except ValueError as error:
+                raise ConfigTableError(f"{table.name}, row {cells[0]!r}: {error}") from error
+            tables[scope][key.name] = key
     return {scope: MappingProxyType(table) for scope, table in tables.items()}
 
 
-def _kwire_config(line: str) -> ConfigKey:
-    name, type_name, default, check_spec, dynamic, documentation = line.split("\t")
-    assert name.startswith(KWIRE_PREFIX), name
-    assert documentation, name
-    return ConfigKey(
+def _kafka_config(cells: list[str]) -> tuple[str, ConfigKey]:
+    scope, name, type_name, default, importance, check_spec, synonyms, dynamic, internal = cells
+    own_default = OWN_DEFAULTS.get(name) if scope == "broker" else None
+    return scope.partition("-")[0], ConfigKey(
         name=name,
-        type=ConfigType[type_name],
+        type=_type(type_name),
+        default_text=own_default or _default_text(default),
+        required=default == "(required)" and own_default is None,
+        importance=importance,
+        check=_check(check_spec),
+        distinct=check_spec.startswith("list"),
+        synonyms=tuple(_synonym(text) for text in synonyms.split(",") if text != "-"),
+        dynamic=_dynamic(dynamic),
+        internal=internal == "internal",
+        kafka_default_text=None if own_default is None else _default_text(default),
+    )
+
+
+def _kwire_config(cells: list[str]) -> tuple[str, ConfigKey]:
+    name, type_name, default, check_spec, dynamic, documentation = cells
+    if not name.startswith(KWIRE_PREFIX):
+        raise ValueError(f"the name does not begin with {KWIRE_PREFIX}")
+    if not documentation:
+        raise ValueError("no documentation")
+    key = ConfigKey(
+        name=name,
+        type=_type(type_name),
         default_text=_default_text(default),
         required=False,
         importance="MEDIUM",
-        check=check_named(check_spec),
+        check=_check(check_spec),
         distinct=check_spec.startswith("list"),
         synonyms=(),
         dynamic=_dynamic(dynamic),
         internal=False,
         documentation=documentation,
     )
+    key.parse(key.default_text)
+    return "broker", key
+
+
+def _type(cell: str) -> ConfigType:
+    known = _TYPES.get(cell)
+    if known is None:
+        raise ValueError(f"unknown type {cell!r}, the types are {', '.join(_TYPES)}")
+    return known
 
 
 def _default_text(cell: str) -> str | None:
@@ -368,5 +396,6 @@ def _synonym(text: str) -> Synonym:
 
 
 def _dynamic(cell: str) -> Dynamic:
-    assert cell in {"read-only", "cluster-wide", "per-broker", "-"}, cell
-    return cell  # type: ignore[return-value]  # asserted above
+    if cell not in _DYNAMIC:
+        raise ValueError(f"unknown dynamic mode {cell!r}, the modes are {', '.join(_DYNAMIC)}")
+    return cell  # type: ignore[return-value]  # tested above

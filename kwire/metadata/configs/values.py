@@ -126,22 +126,43 @@ def address_counts(name: str, text: str) -> dict[str, int]:
 
 
 def check_named(spec: str) -> Check:
-    """Return the check that a cell of the table names, such as ``range 1 17`` or ``list empty of compact,delete``."""
+    """Return the check that a cell of the table names, such as ``range 1 17`` or ``list empty of compact,delete``.
+
+    Raises ValueError for a cell that names none.
+    """
     kind, _, rest = spec.partition(" ")
     match kind:
-        case "-":
-            return _anything
         case "range":
-            lowest, highest = rest.split(" ")
-            return _range(_bound(lowest), _bound(highest))
+            return _range_named(spec, rest)
         case "in":
-            return _one_of(rest.split(","))
+            return _one_of(_choices(spec, rest))
         case "in_any_case":
-            return _one_of_any_case(rest.split(","))
+            if rest != rest.upper():
+                raise ValueError(f"{spec!r} has a choice with small letters")
+            return _one_of_any_case(_choices(spec, rest))
         case "list":
-            return _list(rest)
-        case _:
-            return _NAMED_CHECKS[kind]
+            return _list(spec, rest)
+    if kind not in _NAMED_CHECKS:
+        known = ("range", "in", "in_any_case", "list", *_NAMED_CHECKS)
+        raise ValueError(f"unknown check {kind!r}, the checks are {', '.join(known)}")
+    if rest:
+        raise ValueError(f"check {kind!r} takes no arguments")
+    return _NAMED_CHECKS[kind]
+
+
+def _range_named(spec: str, rest: str) -> Check:
+    try:
+        lowest, highest = map(_bound, rest.split(" "))
+    except ValueError:
+        raise ValueError(f"{spec!r} has not two bounds, as in 'range 1 17' and 'range 1 *'") from None
+    return _range(lowest, highest)
+
+
+def _choices(spec: str, text: str) -> list[str]:
+    choices = text.split(",")
+    if not all(choices) or " " in text:
+        raise ValueError(f"{spec!r} has a choice that is empty or has blanks")
+    return choices
 
 
 # --- parsing ---
@@ -228,9 +249,11 @@ def _one_of_any_case(choices: list[str]) -> Check:
     return check
 
 
-def _list(rest: str) -> Check:
-    flags, _, names = f" {rest}".partition(" of ")
-    choices = names.split(",") if names else []
+def _list(spec: str, rest: str) -> Check:
+    flags, has_choices, names = f" {rest}".partition(" of ")
+    if not {"empty", "null"}.issuperset(flags.split()):
+        raise ValueError(f"{spec!r} has words other than empty, null and of with choices")
+    choices = _choices(spec, names) if has_choices else []
     listed = ", ".join(choices)
     may_be_empty = "empty" in flags.split()
     expected = f"a list of {listed}" if choices else "a list, separated by commas, without repetition"
@@ -328,6 +351,7 @@ def _servers(name: str, value: Value) -> None:
 
 
 _NAMED_CHECKS: dict[str, Check] = {
+    "-": _anything,
     "non_empty": _non_empty,
     "gzip_level": _gzip_level,
     "replicas": _replicas,
