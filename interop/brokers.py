@@ -210,7 +210,7 @@ def wait_until_serving(port: int, process: subprocess.Popen[str], broker: _Proce
             connection.sendall(bytes.fromhex("0000000a 0012 0000 00000001 ffff"))
             if len(connection.recv(4096)) > 8:
                 return
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll, bounded above
     process.kill()
     raise AssertionError(f"{broker.name} did not serve in {timeout_s} s; its log ends:\n{broker.tail()}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from interop.jars import need
+from interop.waiting import wait_until
 
 
 class JavaProcess:
@@ -34,13 +35,17 @@ class JavaProcess:
                 self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.log.parent
             )
 
-    def wait_for(self, word: str, timeout_s: float = 60) -> None:
-        """Wait until the log since the last start contains the word."""
-        deadline = time.monotonic() + timeout_s
-        while word not in self.output:
-            self.assert_alive()
-            assert time.monotonic() < deadline, f"{self.name} did not print {word!r} in {timeout_s} s:\n{self.tail()}"
-            time.sleep(0.1)
+    def wait_for(self, word: str, timeout_s: float = 60, *, alive: bool = True) -> None:
+        """Wait until the log since the last start contains the word; ``alive``: it must not end before."""
+
+        def is_printed() -> bool:
+            if word in self.output:
+                return True
+            if alive:
+                self.assert_alive()
+            return False
+
+        wait_until(is_printed, lambda: f"{self.name} did not print {word!r}\n{self.tail()}", timeout_s=timeout_s)
 
     @property
     def running(self) -> bool:
@@ -76,7 +81,7 @@ class JavaProcess:
         process.send_signal(signal.SIGQUIT)
         deadline = time.monotonic() + 20
         while "JNI global ref" not in self.output and time.monotonic() < deadline:
-            time.sleep(0.1)
+            time.sleep(0.1)  # a poll, bounded above
 
     def kill(self) -> None:
         process, self._process = self._process, None

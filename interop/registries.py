@@ -13,12 +13,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from interop.jars import Missing, need, unpacked
+from interop.waiting import wait_until
 from kwire.testing.clusters.nodes import free_ports
 
 # The newest that runs on Java 17, and the newest.
@@ -58,14 +58,11 @@ class RegistryProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        deadline = time.monotonic() + timeout_s
-        while not self._answers():
-            code = self._process.poll()
-            assert code is None, f"the registry ended with {code}:\n{self.tail()}"
-            assert time.monotonic() < deadline, f"the registry did not answer in {timeout_s} s:\n{self.tail()}"
-            time.sleep(0.2)
+        wait_until(self._answers, lambda: f"the registry did not answer\n{self.tail()}", timeout_s=timeout_s)
 
     def _answers(self) -> bool:
+        code = None if self._process is None else self._process.poll()
+        assert code is None, f"the registry ended with {code}:\n{self.tail()}"
         path, awaited = self._ready
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:

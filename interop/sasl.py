@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from interop.brokers import Apache, Kwire, free_port
+from interop.waiting import wait_until
 from kwire.security.sasl.scram_client import ScramClient
 from kwire.wire import codec
 from kwire.wire import messages as m
@@ -196,10 +197,7 @@ def wait_for_tokens(port: int) -> None:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, "the broker does not follow its controller"
-        time.sleep(0.1)  # a poll, bounded above
+    wait_until(holds, lambda: "the broker does not follow its controller")
 
 
 def masked(answer: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from interop.brokers import PYTHON
 from interop.case import Run, case
 from interop.cases.cluster import in_java, in_python
 from interop.jars import CURRENT, ROOT, libs, need
+from interop.waiting import wait_until
 from kwire.testing.clusters.local_cluster import LocalCluster
 from kwire.testing.clusters.requests import leader_of_the_quorum
 
@@ -110,14 +111,14 @@ def make_topic(admin: AdminClient, name: str) -> None:
 
 
 def wait_in_sync(admin: AdminClient, name: str) -> None:
-    deadline = time.monotonic() + 90
-    partitions = {}
-    while time.monotonic() < deadline:
-        partitions = admin.list_topics(name, timeout=10).topics[name].partitions
-        if partitions and all(len(one.isrs) == 3 for one in partitions.values()):
-            return
-        time.sleep(0.3)  # a poll, bounded above
-    raise AssertionError(f"{name} is not in sync: {[one.isrs for one in partitions.values()]}")
+    def in_sync() -> list[list[int]]:
+        return [one.isrs for one in admin.list_topics(name, timeout=10).topics[name].partitions.values()]
+
+    def are_all() -> bool:
+        found = in_sync()
+        return bool(found) and all(len(isrs) == 3 for isrs in found)
+
+    wait_until(are_all, lambda: f"{name} is not in sync: {in_sync()}", timeout_s=90, pause_s=0.3)
 
 
 def write(settings: Settings, count: int) -> None:

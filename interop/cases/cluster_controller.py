@@ -14,6 +14,7 @@ import confluent_kafka.admin
 
 from interop.case import Run, case
 from interop.cluster.rig import APACHE, KWIRE, Rig
+from interop.waiting import wait_until
 
 OLDER = "4.3.1"
 OLDER_METADATA_VERSION = "4.3-IV0"
@@ -130,13 +131,10 @@ def describes_quorum(run: Run, rig: Rig) -> None:
 
 
 def wait_for_leaders(rig: Rig, *, without: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        leaders = set(rig.leaders(TOPIC).values())
-        if without not in leaders and -1 not in leaders:
-            return
-        time.sleep(0.2)  # a poll, bounded above
-    raise AssertionError(f"the leaders are {rig.leaders(TOPIC)}\n{rig.tails()}")
+    wait_until(
+        lambda: not {without, -1} & set(rig.leaders(TOPIC).values()),
+        lambda: f"the leaders are {rig.leaders(TOPIC)}\n{rig.tails()}",
+    )
 
 
 def reassign(run: Run, rig: Rig) -> None:
@@ -146,13 +144,12 @@ def reassign(run: Run, rig: Rig) -> None:
     plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": "moved", "partition": 0, "replicas": [2]}]}))
     at = ("--bootstrap-server", rig.bootstrap, "--reassignment-json-file", str(plan))
     run.tool("reassign-partitions", *at, "--execute").ok()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def placed() -> tuple[int, list[int], list[int]]:
         partition = rig.admin().list_topics("moved", timeout=10).topics["moved"].partitions[0]
-        if (partition.leader, partition.replicas, partition.isrs) == (2, [2], [2]):
-            return
-        time.sleep(0.3)  # a poll, bounded above
-    raise AssertionError(f"not moved: {partition}\n{rig.tails()}")
+        return partition.leader, partition.replicas, partition.isrs
+
+    wait_until(lambda: placed() == (2, [2], [2]), lambda: f"not moved: {placed()}\n{rig.tails()}")
 
 
 def restart_controller(rig: Rig) -> None:

@@ -13,6 +13,7 @@ from confluent_kafka.admin import NewTopic
 from interop.case import Run, case
 from interop.cluster.ask import ask
 from interop.cluster.rig import APACHE, Node, Rig
+from interop.waiting import wait_until
 from kwire.errors import Code
 from kwire.wire import messages as m
 
@@ -70,10 +71,11 @@ def topics_of(broker: Node) -> set[str]:
 
 
 def wait_for_topic(broker: Node, name: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while name not in (found := topics_of(broker)):
-        assert time.monotonic() < deadline, f"{name} is not among {found}\n{broker.tail()}"
-        time.sleep(0.1)  # a poll, bounded above
+    wait_until(
+        lambda: name in topics_of(broker),
+        lambda: f"{name} is not among {topics_of(broker)}\n{broker.tail()}",
+        timeout_s=timeout_s,
+    )
 
 
 @case("cluster", "quorum", "the active one of three controllers is killed, twice")
@@ -103,14 +105,15 @@ def fail_over(run: Run) -> None:
 
 
 def wait_without(rig: Rig, topic: str, *, broker: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(confluent_kafka.KafkaException):
-            leaders = set(rig.leaders(topic).values())
-            if leaders and not leaders & {broker, -1}:
-                return
-        time.sleep(0.2)  # a poll, bounded above
-    raise AssertionError(f"the leaders of {topic} are {rig.leaders(topic)}\n{rig.tails()}")
+    def has_moved() -> bool:
+        leaders = set(rig.leaders(topic).values())
+        return bool(leaders) and not leaders & {broker, -1}
+
+    wait_until(
+        has_moved,
+        lambda: f"the leaders of {topic} are {rig.leaders(topic)}\n{rig.tails()}",
+        not_yet=(confluent_kafka.KafkaException,),
+    )
 
 
 @case("cluster", "quorum", "a record that is not committed is never seen")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 
 from interop.brokers import PYTHON
 from interop.case import Run, case
 from interop.cluster.rig import APACHE, CLUSTER_ID, FIRST_CONTROLLER, JVM, KWIRE, Node, Rig
 from interop.jars import ROOT, classpath, need
+from interop.waiting import wait_until
 
 BEFORE, AFTER = "3.7-IV1", "3.7-IV2"
 
@@ -31,10 +31,9 @@ def upgrade_to_directories(run: Run) -> None:
             "features", "--bootstrap-server", f"127.0.0.1:{rig.broker(1).port}", "upgrade", "--metadata", AFTER
         )
         upgraded.ok()
-        deadline = time.monotonic() + 60
-        while registered_directories(controller) != {1: 1, 2: 1} and time.monotonic() < deadline:
-            time.sleep(1)  # a poll, bounded above
-        assert registered_directories(controller) == {1: 1, 2: 1}
+        wait_until(
+            lambda: registered_directories(controller) == {1: 1, 2: 1}, lambda: registered_directories(controller)
+        )
         rig.assert_alive()
 
 

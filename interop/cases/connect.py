@@ -186,7 +186,7 @@ class Worker:
 
     def _away(self, end: Callable[[], None]) -> None:
         end()
-        time.sleep(1)
+        time.sleep(1)  # the worker notices that the broker is away
         self.broker.start()
         self.process.assert_alive()
 
@@ -233,7 +233,7 @@ class Worker:
                 refused = f"{error.code}: {error.read().decode(errors='replace')}"
             except OSError as error:
                 refused = str(error)
-            time.sleep(0.2)
+            time.sleep(0.2)  # a poll, bounded above
         raise AssertionError(f"not in {timeout_s:.0f} s: {what} {refused}\n{self.process.tail()}")
 
     def assert_internal_topics(self) -> None:

@@ -5,6 +5,7 @@ import time
 
 from interop.brokers import Apache, Kwire
 from interop.case import Run, case
+from interop.waiting import wait_until
 
 SERVED = ("ConsumerGroupHeartbeat",)
 
@@ -41,17 +42,24 @@ class Member:
 def wait_until_held(members: list[Member], expected: list[int], timeout_s: float = 60) -> float:
     """How long it took until the members hold so many partitions, in any order."""
     started = time.monotonic()
-    while sorted(member.held for member in members) != expected:
-        assert time.monotonic() < started + timeout_s, [member.held for member in members]
-        time.sleep(0.02)  # a poll, bounded above
+    wait_until(
+        lambda: sorted(member.held for member in members) == expected,
+        lambda: [member.held for member in members],
+        timeout_s=timeout_s,
+        pause_s=0.02,
+    )
     return time.monotonic() - started
 
 
 def wait_until_read(members: list[Member], expected: set[bytes], timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while missing := expected - {value for member in members for value in member.read}:
-        assert time.monotonic() < deadline, f"{len(missing)} records were not read, one of them {min(missing)!r}"
-        time.sleep(0.1)  # a poll, bounded above
+    def missing() -> set[bytes]:
+        return expected - {value for member in members for value in member.read}
+
+    wait_until(
+        lambda: not missing(),
+        lambda: f"{len(missing())} records were not read, such as {sorted(missing())[:1]}",
+        timeout_s=timeout_s,
+    )
 
 
 def send(broker: Kwire | Apache, topic: str, values: range) -> None:

@@ -7,7 +7,6 @@ Testcontainers in a scratch root). These cases ask a real engine: see `interop.c
 import contextlib
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 
@@ -16,6 +15,7 @@ from interop.case import Run, Skip, case
 from interop.containers.engine import Compose, api, image
 from interop.jars import ROOT, TOOLS, Missing, classpath
 from interop.java import compile_program
+from interop.waiting import wait_until
 
 PROGRAMS = ROOT / "interop" / "containers"
 PORTS = (9092, 9192, 9292)  # which the compose files publish
@@ -27,13 +27,13 @@ _has_the_ports = threading.Lock()  # cases run in parallel
 @case("containers", "compose", "one broker")
 def one_broker(run: Run) -> None:
     with started(run, "docker-compose.yml") as compose:
-        wait_until(lambda: compose.is_healthy("kafka"))
+        until_ready(lambda: compose.is_healthy("kafka"))
         topics = "kafka-topics.sh --bootstrap-server kafka:9092"
         assert compose.run("kafka", f"{topics} --create --topic messages") == "Created topic messages.\n"
         run.produce("messages", "kept", server="localhost:9092")
         compose.stop("kafka")
         compose.start("kafka")
-        wait_until(lambda: compose.is_healthy("kafka"))
+        until_ready(lambda: compose.is_healthy("kafka"))
         assert run.consume("messages", 1, server="localhost:9092") == ["kept"]
         listed = compose.run("kafka", "kafka-topics.sh --zookeeper zookeeper:2181 --list").splitlines()
         assert listed == ["__consumer_offsets", "messages"], listed
@@ -43,7 +43,7 @@ def one_broker(run: Run) -> None:
 def three_brokers(run: Run) -> None:
     with started(run, "docker/cluster/kwire-controller.yml") as compose:
         for service in ("controller", "broker-1", "broker-2", "broker-3"):
-            wait_until(lambda service=service: compose.is_healthy(service))  # type: ignore[misc]
+            until_ready(lambda service=service: compose.is_healthy(service))  # type: ignore[misc]
         topics = "kafka-topics.sh --bootstrap-server broker-1:9092"
         assert compose.run("broker-1", f"{topics} --create --topic messages") == "Created topic messages.\n"
         acknowledged = ("--producer-property", "acks=all")
@@ -53,7 +53,7 @@ def three_brokers(run: Run) -> None:
         assert run.consume("messages", 4, server="localhost:9292") == ["1", "2", "3", "4"]
         compose.start("broker-2")
         isr = f"{topics} --describe --topic messages"
-        wait_until(lambda: compose.run("broker-1", isr).partition("Isr: ")[2].split()[0].count(",") == 2)
+        until_ready(lambda: compose.run("broker-1", isr).partition("Isr: ")[2].split()[0].count(",") == 2)
 
 
 @case("containers", "Testcontainers", "Java: three classes")
@@ -95,8 +95,5 @@ def started(run: Run, file: str) -> Iterator[Compose]:
             compose.down()
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _READY_S
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {_READY_S} s"
-        time.sleep(0.5)  # a poll, bounded by the deadline
+def until_ready(holds: Callable[[], bool]) -> None:
+    wait_until(holds, lambda: "not ready", timeout_s=_READY_S, pause_s=0.5)

@@ -250,11 +250,11 @@ def killed_under_load(run: Run, rounds: int, settings: dict[str, str]) -> None:
     )  # fmt: skip
     try:
         for _ in range(rounds):
-            time.sleep(dice.uniform(0.05, 1.5))
+            time.sleep(dice.uniform(0.05, 1.5))  # the loader writes before the broker is killed
             broker.kill()
             assert loader.poll() is None, loader.stdout.read() if loader.stdout else ""
             broker.start()
-        time.sleep(1)
+        time.sleep(1)  # the loader writes after the last start
         said, _ = loader.communicate("", timeout=150)
     finally:
         if loader.poll() is None:

@@ -7,6 +7,7 @@ from typing import Any
 from interop.brokers import Apache, Kwire, copy_data
 from interop.case import Run, case
 from interop.cases.shares import begin_at_the_start
+from interop.waiting import wait_until
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin import share_groups as shares
 from kwire.cli.connections.client import Cluster
@@ -143,14 +144,16 @@ def state(broker: Apache | Kwire) -> dict[str, Any]:
 
 def without_members(broker: Apache | Kwire) -> dict[str, Any]:
     """The state, once all groups are loaded and sessions of members that vanished have ended."""
-    deadline = time.monotonic() + 90
-    while True:
+    found: dict[str, Any] = {}
+
+    def all_are_empty() -> bool:
+        nonlocal found
         found = state(broker)
         listed = {name: state for name, _, state in found["listed"]}
-        if listed == dict.fromkeys((*PROTOCOLS, SHARE, STREAMS), "Empty"):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.5)  # a poll, bounded above
+        return listed == dict.fromkeys((*PROTOCOLS, SHARE, STREAMS), "Empty")
+
+    wait_until(all_are_empty, lambda: found, timeout_s=90, pause_s=0.5)
+    return found
 
 
 def handed_over(run: Run, writer: str, reader: str) -> None:

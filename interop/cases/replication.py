@@ -19,6 +19,7 @@ from interop.case import Run, case
 from interop.cluster.proxy import Mode
 from interop.cluster.replicas import compare, log_bytes, partition_directories
 from interop.cluster.rig import APACHE, Rig
+from interop.waiting import wait_until
 
 TOPIC = "copied"
 OURS, JAVA = 1, 2
@@ -98,30 +99,29 @@ def transact(rig: Rig) -> None:
 
 
 def wait_for_leaders(rig: Rig, wanted: Mapping[int, int]) -> None:
-    deadline = time.monotonic() + 60
-    found: Mapping[int, int] = {}
-    while time.monotonic() < deadline:
-        with contextlib.suppress(confluent_kafka.KafkaException):
-            found = rig.leaders(TOPIC)
-            if found == wanted:
-                return
-        time.sleep(0.2)  # a poll, bounded above
-    raise AssertionError(f"leaders {found}, not {wanted}\n{rig.tails()}")
+    wait_until(
+        lambda: rig.leaders(TOPIC) == wanted,
+        lambda: f"the leaders are not {wanted}\n{rig.tails()}",
+        not_yet=(confluent_kafka.KafkaException,),
+    )
 
 
 def elect_preferred(rig: Rig) -> None:
     """Elect until each broker leads its partition; a broker that is not unfenced yet cannot be elected."""
     admin, wanted = rig.admin(), {0: OURS, 1: JAVA}
     partitions = [TopicPartition(TOPIC, index) for index in wanted]
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def elected() -> bool:
         with contextlib.suppress(confluent_kafka.KafkaException):  # one that needs no election is an error
             admin.elect_leaders(ElectionType.PREFERRED, partitions).result(30)
-        with contextlib.suppress(confluent_kafka.KafkaException):
-            if rig.leaders(TOPIC) == wanted:
-                return
-        time.sleep(0.5)  # a poll, bounded above
-    raise AssertionError(f"leaders {rig.leaders(TOPIC)}, not {wanted}\n{rig.tails()}")
+        return rig.leaders(TOPIC) == wanted
+
+    wait_until(
+        elected,
+        lambda: f"the leaders are not {wanted}\n{rig.tails()}",
+        pause_s=0.5,
+        not_yet=(confluent_kafka.KafkaException,),
+    )
 
 
 def bounce(rig: Rig, node_id: int, *, in_order: bool) -> None:
@@ -211,16 +211,15 @@ def cut_leader_writes_alone(rig: Rig, leader: int, partition: int) -> None:
 
 def wait_for_leaders_at(rig: Rig, node_id: int, wanted: Mapping[int, int]) -> None:
     """Ask one broker, because the other one has old metadata."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def are_leaders() -> bool:
         client = confluent_kafka.Producer(
             {"bootstrap.servers": f"127.0.0.1:{rig.broker(node_id).port}", "log_level": 0}
         )
         found = client.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
-        if all(found[index].leader == leader for index, leader in wanted.items()):
-            return
-        time.sleep(0.3)  # a poll, bounded above
-    raise AssertionError(f"no leader {wanted}\n{rig.tails()}")
+        return all(found[index].leader == leader for index, leader in wanted.items())
+
+    wait_until(are_leaders, lambda: f"the leaders are not {wanted}\n{rig.tails()}", pause_s=0.3)
 
 
 @case("cluster", "replication", "catch-up rate")
@@ -239,7 +238,7 @@ def catch_up(run: Run) -> None:
             goal = len(log_bytes(partition_directories(rig.broker(3 - node_id).data)[f"{TOPIC}-{partition}"]))
             begun, first = time.monotonic(), size_of(path)
             while (size := size_of(path)) < goal and time.monotonic() < begun + 120:
-                time.sleep(0.01)
+                time.sleep(0.01)  # a poll, bounded above
             took = time.monotonic() - begun
             print(f"{node.name}: {(size - first) / 1e6:.0f} MB in {took:.1f} s, {(size - first) / 1e6 / took:.0f} MB/s")
             assert size == goal

@@ -214,7 +214,7 @@ class WordCount:
 
     def away(self, end: Callable[[], None]) -> None:
         end()
-        time.sleep(1)
+        time.sleep(1)  # the application notices that the broker is away
         self.broker.start()
         self.app.assert_alive()
 

@@ -43,7 +43,7 @@ def pushed_by_java(run: Run) -> None:
     arguments = ("--topic", "pushed", "--command-property", "client.id=java-producer")
     producer = run.start_tool("console-producer", *at, *arguments)
     producer.write("x\n")
-    time.sleep(SUBSCRIBED_S)
+    time.sleep(SUBSCRIBED_S)  # the client gets its subscription and pushes
     producer.end_input()
     producer.wait().ok()
     names = logged(broker, "java-producer")

@@ -98,7 +98,7 @@ def console_only_new_without_from_beginning(run: Tools) -> None:
         run.produce(topic, f"new-{n}")
         if "new" in listening.out:
             break
-        time.sleep(0.2)
+        time.sleep(0.2)  # the consumer has the time to print what it read
     seen = listening.wait().ok().lines
     assert len(seen) == 1, seen
     assert seen[0].startswith("new-"), seen

@@ -72,7 +72,7 @@ def watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]
         except KafkaException:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(0.2)
+            time.sleep(0.2)  # a poll, bounded above
         else:
             return found
 

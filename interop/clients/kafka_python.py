@@ -124,7 +124,7 @@ def until(condition, what: str, timeout_s: float = 100) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}"
-        time.sleep(0.05)
+        time.sleep(0.05)  # a poll, bounded above
 
 
 def group(bootstrap: str, prefix: str, **settings) -> None:

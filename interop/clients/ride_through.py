@@ -93,7 +93,7 @@ class Numbers:
         while not self.ending.is_set():
             yield self.sent
             self.sent += 1
-            time.sleep(0.01)
+            time.sleep(0.01)  # about 100 a second
 
     def is_read(self) -> bool:
         if not self.all_answered.is_set():

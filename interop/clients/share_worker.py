@@ -47,7 +47,7 @@ def handle(consumer: ShareConsumer, messages: list, dice: random.Random) -> None
     types = {}
     for one in messages:
         say("got", one.partition(), one.offset(), one.delivery_count(), one.value().decode())
-    time.sleep(dice.random() * 0.05)
+    time.sleep(dice.random() * 0.05)  # processing takes a while
     for one in messages:
         types[one.partition(), one.offset()] = kind = dice.choice(TYPES)
         say("ack", one.partition(), one.offset(), kind.name)

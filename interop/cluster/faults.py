@@ -68,7 +68,7 @@ def carry_out(rig: Rig, fault: Fault) -> None:
                     rig.network.set(fault.node, other.id, Mode.CUT)
         case _:
             raise AssertionError(fault.kind)
-    time.sleep(fault.seconds)
+    time.sleep(fault.seconds)  # the fault lasts so long
     match fault.kind:
         case "kill" | "stop":
             node.start()

@@ -87,7 +87,7 @@ class Groups:
                             read = CommittedRead(where, max(0, one.offset), began_ns, ended_ns)
                             history.reads_of_committed.append(read)
                     self.clients.count(f"committed offsets of {history.name} read")
-                time.sleep(0.2)
+                time.sleep(0.2)  # about five times a second
 
     def _share(self, name: str) -> None:
         dice = random.Random(f"{self.clients.seed}{name}")

@@ -10,7 +10,6 @@ proxy. Controllers are reached through the proxy too.
 from __future__ import annotations
 
 import base64
-import contextlib
 import os
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from interop.brokers import PYTHON, free_port, wait_until_serving
 from interop.cluster.ask import ask
 from interop.cluster.proxy import Network
 from interop.jars import CURRENT, ROOT, classpath, need
+from interop.waiting import wait_until
 from kwire.metadata.features import GROUP_VERSION, SERVED, SHARE_VERSION, STREAMS_VERSION
 from kwire.wire import messages as m
 
@@ -329,15 +329,13 @@ class Rig:
 
     def wait_for_brokers(self, count: int, timeout_s: float = 60) -> None:
         """Wait until a client sees so many brokers."""
-        admin, deadline = self.admin(), time.monotonic() + timeout_s
-        found = -1
-        while time.monotonic() < deadline:
-            with contextlib.suppress(confluent_kafka.KafkaException):
-                found = len(admin.list_topics(timeout=5).brokers)
-                if found == count:
-                    return
-            time.sleep(0.2)  # a poll, bounded above
-        raise AssertionError(f"{found} brokers are registered after {timeout_s} s, not {count}\n{self.tails()}")
+        admin = self.admin()
+        wait_until(
+            lambda: len(admin.list_topics(timeout=5).brokers) == count,
+            lambda: f"a client does not see {count} brokers\n{self.tails()}",
+            timeout_s=timeout_s,
+            not_yet=(confluent_kafka.KafkaException,),
+        )
 
     def out_of_sync(self) -> list[str]:
         """The partitions that lack an in-sync replica or a leader, as any broker describes them."""
@@ -350,14 +348,20 @@ class Rig:
 
     def wait_in_sync(self, timeout_s: float = 90) -> None:
         """Wait until all replicas of all partitions are in sync."""
-        deadline, missing = time.monotonic() + timeout_s, ["no answer"]
-        while time.monotonic() < deadline:
-            with contextlib.suppress(confluent_kafka.KafkaException):
-                missing = self.out_of_sync()
-                if not missing:
-                    return
-            time.sleep(0.3)  # a poll, bounded above
-        raise AssertionError(f"not in sync after {timeout_s} s: {missing}\n{self.tails()}")
+        missing = ["no answer"]
+
+        def is_in_sync() -> bool:
+            nonlocal missing
+            missing = self.out_of_sync()
+            return not missing
+
+        wait_until(
+            is_in_sync,
+            lambda: f"not in sync: {missing}\n{self.tails()}",
+            timeout_s=timeout_s,
+            pause_s=0.3,
+            not_yet=(confluent_kafka.KafkaException,),
+        )
 
     def active_controller(self, timeout_s: float = 30) -> Node:
         """The controller that leads the metadata quorum, as a broker or another controller describes it."""

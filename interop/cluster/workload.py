@@ -108,7 +108,7 @@ class Clients:
                 _produce(producer, topic, record, self._delivered)
                 sequence += 1
             producer.poll(0)
-            time.sleep(dice.uniform(0.02, 0.08))
+            time.sleep(dice.uniform(0.02, 0.08))  # about per_second records a second
         left = producer.flush(120)
         if left:
             self.failures.append(f"{writer}: {left} records are still unanswered")
@@ -155,7 +155,7 @@ class Clients:
                     self._ended(writer, transaction, End.COMMITTED)
             except KafkaException as failure:
                 producer = self._recover(writer, transaction, producer, failure)
-            time.sleep(dice.uniform(0.01, 0.1))
+            time.sleep(dice.uniform(0.01, 0.1))  # the next transaction begins a little later
 
     def _ended(self, writer: str, transaction: int, end: End) -> None:
         self.history.ends[writer, transaction] = end
@@ -173,7 +173,7 @@ class Clients:
                 self._ended(writer, transaction, End.ABORTED)
                 return producer
         self.history.ends.setdefault((writer, transaction), End.UNKNOWN)
-        time.sleep(0.2)
+        time.sleep(0.2)  # before it begins again
         return None
 
     # --- readers
@@ -217,7 +217,7 @@ class Clients:
                 except KafkaException as failure:
                     self.count(f"copy failed {failure.args[0].name()}")
                     _back_to_committed(consumer)
-                    time.sleep(0.2)
+                    time.sleep(0.2)  # before it copies again
 
     def _copy_until_a_failure(self, consumer: Consumer, target: str, group: str) -> None:
         settings = {"transactional.id": group, "transaction.timeout.ms": 20_000, **_NO_ENDLESS_WAIT}

@@ -13,11 +13,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from interop.jars import ROOT, Missing
+from interop.waiting import wait_until
 
 # The name of the image in the compose files, and where podman looks for it.
 IMAGE = "kwire"
@@ -65,11 +65,12 @@ def api(folder: Path) -> Iterator[dict[str, str]]:
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + _START_S
-        while not socket.exists():
+
+        def is_open() -> bool:
             assert service.poll() is None, "podman system service ended"
-            assert time.monotonic() < deadline, f"podman system service opened no socket in {_START_S} s"
-            time.sleep(0.1)  # a poll, bounded by the deadline
+            return socket.exists()
+
+        wait_until(is_open, lambda: "podman system service opened no socket", timeout_s=_START_S)
         yield {
             **environment,
             "DOCKER_HOST": f"unix://{socket}",

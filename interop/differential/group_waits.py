@@ -25,7 +25,7 @@ def after_heartbeat(ask: Ask, api: str, request: Json, answer: Json) -> bool:
     if answer["errorCode"] or request["memberEpoch"] < 0:
         return False
     if api == "ConsumerGroupHeartbeat" and request.get("subscribedTopicRegex"):
-        time.sleep(PATTERN_S)
+        time.sleep(PATTERN_S)  # the broker resolves the expression after its answer
     if api == "ShareGroupHeartbeat":
         _until_initialized(ask, request["groupId"])
     if api == "StreamsGroupHeartbeat" and request.get("topology"):
@@ -65,4 +65,4 @@ def _by_name(names: set[str]) -> Json:
 def _until(reached: Callable[[], bool]) -> None:
     deadline = time.monotonic() + LONGEST_S
     while not reached() and time.monotonic() < deadline:
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # a poll, bounded above

@@ -128,7 +128,7 @@ class Session:
     def _perform(self, place: int, operation: Operation) -> None:
         self._take_what_came()
         if operation.pause_s:
-            time.sleep(operation.pause_s)
+            time.sleep(operation.pause_s)  # the pause is a part of the sequence
             self._settle()
         elif not operation.api:
             self._close(operation.on)
@@ -270,7 +270,7 @@ class Session:
     def _close(self, name: str) -> None:
         if name in self._connections:
             self._lost(self._connections[name], "closed by the client")
-            time.sleep(0.02)
+            time.sleep(0.02)  # the broker sees the end of the connection
 
     def _wait_for_kept(self, name: str) -> None:
         for connection in list(self._connections.values()):
@@ -348,7 +348,7 @@ class Session:
             configs = self._ask("DescribeConfigs", 4, wish)["results"][0]["configs"]
             if configs and configs[0]["value"] == value:
                 return
-            time.sleep(0.002)
+            time.sleep(0.002)  # a poll, bounded above
 
     def _settle(self) -> None:
         """Until no transaction is between its decision and its markers."""
@@ -357,7 +357,7 @@ class Session:
             answer = self._ask("DescribeTransactions", 0, {"transactionalIds": sorted(self._transactional_ids)})
             if not any(state["transactionState"] in UNDER_WAY for state in answer["transactionStates"]):
                 return
-            time.sleep(0.01)
+            time.sleep(0.01)  # a poll, bounded above
 
     def _ask(self, api: str, version: int, body: Json) -> Json:
         frame, _ = self._frame(Operation("helper", api, version), body)

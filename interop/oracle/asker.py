@@ -146,7 +146,7 @@ class Asker:
             if done(answer):
                 return answer
             assert time.monotonic() < deadline, f"{api} never got as far as expected: {answer}"
-            time.sleep(0.05)
+            time.sleep(0.05)  # a poll, bounded above
 
     def wait_for_metadata(self, seconds: float = 0.4) -> None:
         """Apache's brokers apply a change of metadata a moment after it was answered."""

@@ -246,7 +246,7 @@ def a_consumer_group_follows_its_topics(ask: Asker) -> None:
     epoch = say(ask, group, MEMBER, epoch, "with another assignor", serverAssignor="range")
     look(ask, group, "both topics")
     ask.ask("DeleteTopics", 5, {"topicNames": [later], "timeoutMs": 10000}, note=False)
-    time.sleep(0 if ask.eager else 0.5)
+    time.sleep(0 if ask.eager else 0.5)  # Apache applies the deletion after its answer
     epoch = say(ask, group, MEMBER, epoch, "it is gone")
     epoch = say(ask, group, MEMBER, epoch, "owns three again", topicPartitions=owns(topic_id, 0, 1, 2))
     look(ask, group, "one topic")

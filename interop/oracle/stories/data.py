@@ -285,7 +285,7 @@ def fetch_waits(ask: Asker) -> None:
     inner = {"partition": 0, "currentLeaderEpoch": -1, "fetchOffset": 0, "partitionMaxBytes": 1 << 20}
     wish = {"replicaId": -1, "maxWaitMs": 10_000, "minBytes": 1, "maxBytes": 1 << 24, "sessionEpoch": -1}
     ask.send("Fetch", 12, {**wish, "topics": [{"topic": topic, "partitions": [inner]}]}, label="something comes")
-    time.sleep(0.2)
+    time.sleep(0.2)  # the Fetch waits at the broker
     producer.produce(topic, records("a"))
     started = time.monotonic()
     ask.receive()
@@ -296,7 +296,7 @@ def fetch_waits(ask: Asker) -> None:
         {**wish, "minBytes": 200, "topics": [{"topic": topic, "partitions": [inner]}]},
         label="until 200 bytes",
     )
-    time.sleep(0.2)
+    time.sleep(0.2)  # the Fetch waits at the broker
     producer.produce(topic, records("b" * 200))
     ask.receive()
     producer.close()

@@ -262,7 +262,7 @@ def two_members_rebalance(ask: Asker) -> None:
         "assignments": [],
     }
     other.send("SyncGroup", 5, {**follower, "memberId": member_id})
-    time.sleep(0.2)
+    time.sleep(0.2)  # the SyncGroup of the follower comes first
     assignments = [{"memberId": m, "assignment": b64(f"part {n}")} for n, m in enumerate(ids)]
     ask.ask("SyncGroup", 5, {**follower, "memberId": first, "assignments": assignments})
     other.receive()

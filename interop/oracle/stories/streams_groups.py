@@ -88,7 +88,7 @@ def settled(ask: Asker, group: str, member: str, epoch: int, version: int = 1, *
         owned = {kind: owned[kind] if answer[kind] is None else answer[kind] for kind in owned}
         if quiet > 1:
             break
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll, bounded above
     ask.note("settled", [epoch, owned])
     return epoch
 

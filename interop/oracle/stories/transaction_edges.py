@@ -431,7 +431,7 @@ def transactions_are_filtered(ask: Asker) -> None:
         made[name], epoch = init(ask, f"{ask.prefix}-{name}")
         if name != "beta":
             add(ask, f"{ask.prefix}-{name}", made[name], epoch, topic, 0)
-    time.sleep(0.05)
+    time.sleep(0.05)  # the transactions have lasted longer than nothing
     for label, body in patterns(ask.prefix):
         ask.ask("ListTransactions", 2, body, label=label, own=True)
     for label, body in (
