@@ -1,11 +1,14 @@
 """Official brokers of older releases, also those that keep their metadata in ZooKeeper."""
 
+import contextlib
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from interop import jars
-from interop.brokers import ONE_MACHINE, Apache, free_port, wait_until_serving
+from interop.brokers import ONE_MACHINE, Apache, Kwire, free_port, wait_until_serving
+from interop.case import Run, Skip
+from kwire.personas import persona
 
 
 def official_broker(folder: Path, release: str, settings: Mapping[str, str] | None = None) -> Apache:
@@ -16,6 +19,25 @@ def official_broker(folder: Path, release: str, settings: Mapping[str, str] | No
     jars.ARTEFACTS.setdefault(release, (f"org.apache.kafka:kafka_2.13:{release}", "org.slf4j:slf4j-simple:1.7.36"))
     kind = WithZooKeeper if release.startswith("2.") else Older
     return kind(folder, release, settings)
+
+
+@contextlib.contextmanager
+def beside_official(run: Run, name: str, settings: Mapping[str, str] | None = None) -> Iterator[tuple[Apache, Kwire]]:
+    """The official broker of a release, and kwire that appears as it (``name``, such as "3.9"); not started yet.
+
+    Both are killed at the end. Raises Skip where kwire is not the target.
+    """
+    if run.target != "kwire":
+        raise Skip("kwire appears as another release")
+    release = persona(name)
+    assert release is not None
+    apache = official_broker(run.folder / "apache", release.release, settings)
+    ours = Kwire(run.folder / "kwire", {**(settings or {}), "kwire.as.release": name})
+    try:
+        yield apache, ours
+    finally:
+        apache.kill()
+        ours.kill()
 
 
 class Older(Apache):

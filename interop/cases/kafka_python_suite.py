@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from interop.brokers import Apache, Kwire
-from interop.case import Run, Skip, case
+from interop.case import Run, case
 from interop.jars import TOOLS, Missing
-from interop.older_brokers import official_broker
+from interop.older_brokers import beside_official
 from kwire.personas import names, persona
 
 RELEASE = "3.0.12"
@@ -106,18 +106,14 @@ def register_persona(name: str) -> None:
     @case("personas", "kafka-python's own suite", f"as-{name}")
     def body(run: Run) -> None:
         """What passes against the official broker of the release must pass against kwire that appears as it."""
-        if run.target != "kwire":
-            raise Skip("kwire appears as another release")
         release = persona(name)
         assert release is not None
-        apache = official_broker(run.folder / "apache", release.release, SETTINGS)
-        ours = Kwire(run.folder / "kwire", {**SETTINGS, "kwire.as.release": name})
 
         def ask(broker: Apache | Kwire) -> dict[str, str]:
             broker.start()
             return passes(run, broker, release.release)
 
-        try:
+        with beside_official(run, name, SETTINGS) as (apache, ours):
             with ThreadPoolExecutor(2) as both:
                 expected, seen = both.map(ask, (apache, ours))
             passed = sum(state == "passed" for state in expected.values())
@@ -133,9 +129,6 @@ def register_persona(name: str) -> None:
                 # Tests have timeouts of a second, which is short on a busy machine.
                 print(f"as {name}: asked again: {again}", flush=True)
                 seen |= passes(run, ours, release.release, [node_id(test) for test in again])
-        finally:
-            apache.kill()
-            ours.kill()
         compare(expected, seen)
 
 

@@ -4,10 +4,10 @@ The same program does the same with both brokers and prints what it saw: the lin
 """
 
 from interop.brokers import Apache, Kwire
-from interop.case import Run, Skip, case
+from interop.case import Run, case
 from interop.jars import classpath
 from interop.java import CLASSES, SOURCES, compile_program
-from interop.older_brokers import official_broker
+from interop.older_brokers import beside_official
 from kwire.personas import names, persona
 
 PROGRAM = SOURCES / "released" / "ReleasedClient.java"
@@ -21,19 +21,10 @@ PROTOCOLS = {
 def register(broker_name: str) -> None:
     @case("personas", "Java clients of each release", f"as-{broker_name}")
     def body(run: Run) -> None:
-        if run.target != "kwire":
-            raise Skip("kwire appears as another release")
-        release = persona(broker_name)
-        assert release is not None
-        apache = official_broker(run.folder / "apache", release.release)
-        ours = Kwire(run.folder / "kwire", {"kwire.as.release": broker_name})
-        apache.start()
-        try:
+        with beside_official(run, broker_name) as (apache, ours):
+            apache.start()
             ours.start()
             different = {name: lines for name in names() if (lines := compare(run, name, apache, ours))}
-        finally:
-            apache.kill()
-            ours.kill()
         assert not different, "\n".join(f"client {name}: {line}" for name, lines in different.items() for line in lines)
 
 

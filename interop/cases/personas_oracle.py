@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from interop.brokers import Apache, Kwire
-from interop.case import Run, Skip, case
-from interop.older_brokers import official_broker
+from interop.case import Run, case
+from interop.older_brokers import beside_official
 from interop.oracle.asker import Asker, NotInRelease
 from interop.oracle.story import STORIES, Registered, unknown_differences, warm
 from kwire.personas import Persona, names, persona
@@ -280,21 +280,14 @@ def stories_of(part: str) -> list[Registered]:
 def register(name: str, part: str) -> None:
     @case("personas", "oracle", f"{part}-as-{name}")
     def body(run: Run) -> None:
-        if run.target != "kwire":
-            raise Skip("kwire appears as another release")
         release = persona(name)
         assert release is not None
-        apache = official_broker(run.folder / "apache", release.release)
-        ours = Kwire(run.folder / "kwire", {"kwire.as.release": name})
-        apache.start()
-        try:
+        with beside_official(run, name) as (apache, ours):
+            apache.start()
             ours.start()
             for broker in (apache, ours):
                 warm(broker)
             found = compare(stories_of(part), release, apache, ours, at_a_time=AT_A_TIME[part])
-        finally:
-            apache.kill()
-            ours.kill()
         lines = [f"{story}: {line}" for story, differences in found.items() for line in differences]
         shown = "\n".join(lines[:60]) + (f"\n... and {len(lines) - 60} more" if len(lines) > 60 else "")
         assert not lines, f"{len(lines)} differences (Apache Kafka {release.release} / kwire)\n{shown}"
