@@ -9,31 +9,16 @@ jars (``make jars``).
 
 from __future__ import annotations
 
-import argparse
-import gzip
-import json
 import random
-from collections.abc import Iterator
 from typing import Any
 
-from official_java import ROOT, run_java
+from group_vectors import write_groups
+from official_java import ROOT
 
 from kwire.coordinators.group.streams.assignor import AssignorFailure, MemberSpec, SubtopologySpec, assign
 from kwire.coordinators.group.streams.tasks import Tasks, TaskSet
 
 TARGET = ROOT / "tests" / "coordinators" / "task_assignor_vectors.json.gz"
-
-
-def groups(seed: int, count: int) -> Iterator[dict[str, Any]]:
-    """Give random groups as the Java program reads them."""
-    dice = random.Random(seed)  # noqa: S311 (test data)
-    for _ in range(count):
-        yield _group(dice)
-
-
-def official(given: list[dict[str, Any]], libs: str | None = None) -> list[Any]:
-    """Return what the official assignor assigns to these groups."""
-    return [json.loads(line) for line in run_java("AssignTasks", libs, "\n".join(map(json.dumps, given)) + "\n")]
 
 
 def ours(group: dict[str, Any]) -> Any:
@@ -96,18 +81,5 @@ def _leave_tasks(dice: random.Random, subtopologies: dict[str, Any], members: di
                 offsets[str(partition)] = dice.choice([0, 5, 1000, 2**40])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--libs")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--count", type=int, default=400)
-    arguments = parser.parse_args()
-    given = list(groups(arguments.seed, arguments.count))
-    lines = [json.dumps([group, answer]) for group, answer in zip(given, official(given, arguments.libs), strict=True)]
-    # A fixed time, so that the same vectors give the same file.
-    with TARGET.open("wb") as file, gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
-        packed.write(("\n".join(lines) + "\n").encode())
-
-
 if __name__ == "__main__":
-    main()
+    write_groups(TARGET, _group, "AssignTasks", __doc__)
