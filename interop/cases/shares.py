@@ -211,11 +211,14 @@ class History:
     def _accepted(self, *, maybe: bool = False) -> set[str]:
         """Values of which the broker confirmed the acceptance; with ``maybe`` also those whose answer was lost."""
         values: dict[tuple[str, ...], str] = {}
+        holders: dict[tuple[str, ...], int] = {}
         last: dict[str, str] = {}
         for _, worker, (word, *at) in self._lines():
             where = tuple(at[:2])
             if word == "got":
-                values[where] = at[3]
+                values[where], holders[where] = at[3], worker
+            elif holders[where] != worker:
+                continue  # printed late: the record is with another worker already
             lost = word == "failed" or (word == "ack" and worker in self._killed)
             last[values[where]] = "maybe" if lost else f"{word} {at[2]}"
         return {value for value, outcome in last.items() if outcome == "done ACCEPT" or (maybe and outcome == "maybe")}
