@@ -13,7 +13,7 @@ def versions_of(key):
 
 
 @pytest.mark.parametrize("version", versions_of(0))
-async def test_produce(client, version):
+async def test_produce_is_served_at_every_version(client, version):
     topic_id = await client.create_topic("a")
     for index, code in ((0, 0), (9, 3)):
         request = m.ProduceRequest(
@@ -32,7 +32,7 @@ async def test_produce(client, version):
 
 
 @pytest.mark.parametrize("version", versions_of(1))
-async def test_fetch(client, version):
+async def test_fetch_is_served_at_every_version(client, version):
     topic_id = await client.create_topic("a")
     for index, code in ((0, 0), (9, 3)):
         request = m.FetchRequest(
@@ -54,7 +54,7 @@ async def test_fetch(client, version):
 
 @pytest.mark.parametrize("version", versions_of(2))
 @pytest.mark.parametrize("timestamp", range(-7, 1))
-async def test_list_offsets(client, version, timestamp):
+async def test_list_offsets_is_served_at_every_version(client, version, timestamp):
     await client.create_topic("a")
     request = m.ListOffsetsRequest(
         replica_id=-1,
@@ -71,7 +71,7 @@ async def test_list_offsets(client, version, timestamp):
 
 
 @pytest.mark.parametrize("version", versions_of(3))
-async def test_metadata(client, version):
+async def test_metadata_is_served_at_every_version(client, version):
     await client.create_topic("a")
     wanted = m.MetadataRequest.MetadataRequestTopic
     everything = await client.call(version, m.MetadataRequest(topics=[] if version == 0 else None))
@@ -84,7 +84,7 @@ async def test_metadata(client, version):
 
 
 @pytest.mark.parametrize("version", versions_of(18))
-async def test_api_versions(client, version):
+async def test_api_versions_is_served_at_every_version(client, version):
     request = m.ApiVersionsRequest()
     if version >= 3:
         request = m.ApiVersionsRequest(client_software_name="test", client_software_version="1.0")
@@ -93,7 +93,7 @@ async def test_api_versions(client, version):
 
 
 @pytest.mark.parametrize("version", versions_of(22))
-async def test_init_producer_id(client, version):
+async def test_init_producer_id_is_served_at_every_version(client, version):
     request = m.InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000)
     first = await client.call(version, request)
     second = await client.call(version, request)

@@ -155,7 +155,7 @@ def test_variables_of_well_known_compose_files(image):
     assert "KAFKA_NUM_PARTITONS, KAFKA_PARTITIONS_NUM" in warnings[0]
 
 
-def test_variables_of_bitnami(image):
+def test_variables_of_the_bitnami_image_are_accepted(image):
     port, controller = free_ports(2)
     with entrypoint(
         image,
@@ -177,7 +177,7 @@ def test_variables_of_bitnami(image):
     assert [f":{one}" in line for one, line in zip((port, controller), warnings, strict=True)] == [True, True]
 
 
-def test_variables_of_wurstmeister(image):
+def test_variables_of_the_wurstmeister_image_are_accepted(image):
     (port,) = free_ports(1)
     with entrypoint(
         image,

@@ -81,7 +81,7 @@ def names(monkeypatch):
     return known
 
 
-def test_a_healthy_broker(kafka):
+def test_a_healthy_broker_has_no_problem(kafka):
     kafka.create_topic("orders", 3)
     ended = doctor(kafka.bootstrap_servers)
     as_json = json.loads(doctor(kafka.bootstrap_servers, "--json").output)
@@ -117,7 +117,7 @@ def test_a_name_that_does_not_resolve(names):
     assert ended.output.endswith("1 problem found.\n")
 
 
-def test_nothing_listens():
+def test_a_port_on_which_nothing_listens_is_a_problem():
     with fake_broker({}) as broker:
         pass
     (_, refused) = findings(broker)
@@ -149,7 +149,7 @@ def test_only_one_of_two_ip_addresses_answers(names):
     assert "accepts connections at 127.0.0.1, but not at 127.0.0.2" in trouble.what
 
 
-def test_a_web_server():
+def test_an_http_server_is_named():
     with fake_broker({}, greeting=b"HTTP/1.1 400 Bad Request\r\n\r\n") as broker:
         (trouble,) = troubles(broker)
 
@@ -165,7 +165,7 @@ def test_a_web_server_that_waits_for_the_end_of_a_line():
     assert "is an HTTP server" in trouble.what
 
 
-def test_an_unknown_protocol():
+def test_a_port_with_another_protocol_is_a_problem():
     with fake_broker({}, greeting=b"\x00\x00\x00\x00whatever") as broker:
         (trouble,) = troubles(broker)
 
@@ -379,7 +379,7 @@ def test_another_cluster_at_the_advertised_name():
     assert "another cluster (there, not here)" in trouble.what
 
 
-def test_a_wildcard_advertised():
+def test_an_advertised_wildcard_address_is_a_problem():
     with fake_broker(ALL, {METADATA: cluster(("0.0.0.0", 9092))}) as broker:
         (trouble,) = troubles(broker)
 
@@ -405,7 +405,7 @@ def test_no_brokers_no_controller_and_no_leader():
     assert "not available, because they have no leader: orders-2" in no_leader.what
 
 
-def test_zookeepers_port():
+def test_the_port_of_zookeeper_is_named():
     with fake_broker({}, greeting=b"\x00\x00\x00\x00") as broker:
         address = Address("127.0.0.1", broker.port)
         from kwire.cli.diagnosis import diagnosis

@@ -45,7 +45,7 @@ def offsets(kwire, group):
     return {(row["topic"], row["partition"]): row["committed"] for row in shown["partitions"]}
 
 
-def test_list(kwire, readers):
+def test_list_shows_state_type_and_protocol(kwire, readers):
     assert [line.split() for line in kwire("groups", "list").stdout.splitlines()] == [
         ["GROUP", "STATE", "TYPE", "PROTOCOL"],
         ["readers", "Empty", "Classic", "consumer"],
@@ -136,7 +136,7 @@ def test_a_reset_creates_a_group_that_does_not_exist(kwire, readers):
     assert offsets(kwire, "new") == {("messages", 0): 1, ("messages", 1): 1}
 
 
-def test_delete(kwire, readers):
+def test_a_deleted_group_is_not_listed(kwire, readers):
     assert kwire("groups", "delete", readers).output == "deleted group readers\n"
     assert kwire("groups", "list").stdout == ""
 

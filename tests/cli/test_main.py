@@ -66,7 +66,7 @@ print(*(name for name in sys.modules if name.startswith("kwire.")), file=sys.std
     assert set(ended.stderr.split()) == {"kwire.cli", "kwire.cli.deferred_imports", "kwire.cli.main"}
 
 
-def test_version():
+def test_the_version_option_prints_the_version():
     assert __version__ in CliRunner().invoke(main, ["--version"]).output
 
 

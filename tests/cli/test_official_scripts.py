@@ -163,7 +163,7 @@ def make_group(twin, server, topic, group):
             return
 
 
-def test_topics(compare):
+def test_twins_for_topics_print_what_the_official_scripts_print(compare):
     compare(
         "kafka-topics",
         "--create --topic {s}-messages --replication-factor 1 --partitions 1",
@@ -221,7 +221,7 @@ def test_topics_are_described_alike(compare, bootstrap, twin):
     )
 
 
-def test_the_console(compare, bootstrap, twin, side):
+def test_twins_for_console_print_what_the_official_scripts_print(compare, bootstrap, twin, side):
     for name in side.values():
         twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-c"], "")
         twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-b"], "")
@@ -260,7 +260,7 @@ def test_the_console(compare, bootstrap, twin, side):
     )
 
 
-def test_consumer_groups(compare, bootstrap, twin, side, tmp_path):
+def test_twins_for_consumer_groups_print_what_the_official_scripts_print(compare, bootstrap, twin, side, tmp_path):
     server = ["--bootstrap-server", bootstrap]
     twin("kafka-topics", [*server, "--create", "--topic", "groups", "--partitions", "11"], "")
     twin("kafka-console-producer", [*server, "--topic", "groups"], "1\n2\n3\n")
@@ -306,7 +306,7 @@ def test_consumer_groups(compare, bootstrap, twin, side, tmp_path):
     )
 
 
-def test_share_groups(compare, bootstrap, twin, side, tmp_path):
+def test_twins_for_share_groups_print_what_the_official_scripts_print(compare, bootstrap, twin, side, tmp_path):
     server = ["--bootstrap-server", bootstrap]
     twin("kafka-topics", [*server, "--create", "--topic", "queue", "--partitions", "1"], "")
     twin("kafka-console-producer", [*server, "--topic", "queue"], "1\n2\n3\n4\n")
@@ -386,7 +386,7 @@ def streams_member(bootstrap, twin):
         member.leave()
 
 
-def test_streams_groups(compare, streams_member, side, tmp_path):
+def test_twins_for_streams_groups_print_what_the_official_scripts_print(compare, streams_member, side, tmp_path):
     for name in side.values():
         streams_member(f"{name}-s").leave(committed=9)  # beyond the end, whatever partition has the records
     live = streams_member("live")
@@ -447,7 +447,7 @@ def test_streams_groups(compare, streams_member, side, tmp_path):
     )
 
 
-def test_configs(compare, bootstrap, twin):
+def test_twins_for_configs_print_what_the_official_scripts_print(compare, bootstrap, twin):
     twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "configs"], "")
     compare(
         "kafka-configs",
@@ -512,7 +512,7 @@ def test_offsets_records_and_directories(compare, bootstrap, twin, tmp_path):
     compare("kafka-log-dirs", "--describe --topic-list offsets", "--describe --broker-list 1,7", "")
 
 
-def test_the_cluster(compare):
+def test_twins_for_cluster_print_what_the_official_scripts_print(compare):
     compare("kafka-broker-api-versions", "")
     compare(
         "kafka-cluster",
@@ -551,7 +551,7 @@ def transactional(bootstrap, side):
         producer.close(timeout=1)
 
 
-def test_transactions(compare, bootstrap, twin, side, transactional):
+def test_twins_for_transactions_print_what_the_official_scripts_print(compare, bootstrap, twin, side, transactional):
     for name in side.values():
         twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-t"], "")
     transactional(lambda name: f"{name}-t")
@@ -592,7 +592,7 @@ def test_transactions(compare, bootstrap, twin, side, transactional):
     compare("kafka-transactions", "describe --transactional-id {s}-tx", masked=ids)
 
 
-def test_groups(compare, bootstrap, twin):
+def test_twins_for_groups_print_what_the_official_scripts_print(compare, bootstrap, twin):
     twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "grouped"], "")
     for group in ("one", "two-with-a-name-that-is-long"):
         make_group(twin, ["--bootstrap-server", bootstrap], "grouped", group)
@@ -616,7 +616,7 @@ def test_groups(compare, bootstrap, twin):
     compare("kafka-groups", "--list", server=False)
 
 
-def test_client_metrics(compare):
+def test_twins_for_client_metrics_print_what_the_official_scripts_print(compare):
     compare(
         "kafka-client-metrics",
         "--alter --name {s} --metrics org.apache.kafka.producer.,org.apache.kafka.consumer. --interval 60000",
@@ -652,7 +652,7 @@ def test_client_metrics(compare):
     compare("kafka-client-metrics", "--list", server=False)
 
 
-def test_leader_election(compare, bootstrap, twin, tmp_path):
+def test_twins_for_leader_election_print_what_the_official_scripts_print(compare, bootstrap, twin, tmp_path):
     twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "elected", "--partitions", "3"], "")
     texts = (
         '{"partitions": [{"topic": "elected", "partition": 2}, {"topic": "elected", "partition": 0}]}',
@@ -687,7 +687,7 @@ def test_leader_election(compare, bootstrap, twin, tmp_path):
     compare("kafka-leader-election", "--all-topic-partitions", server=False)
 
 
-def test_reassignments(compare, bootstrap, twin, tmp_path):
+def test_twins_for_reassignments_print_what_the_official_scripts_print(compare, bootstrap, twin, tmp_path):
     twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "moved", "--partitions", "3"], "")
     twin("kafka-console-producer", ["--bootstrap-server", bootstrap, "--topic", "moved"], "1\n")
     where = twin("kafka-log-dirs", ["--bootstrap-server", bootstrap, "--describe"], "")[1]
@@ -749,7 +749,7 @@ def test_reassignments(compare, bootstrap, twin, tmp_path):
     compare("kafka-reassign-partitions", controller, "--list", server=False)
 
 
-def test_verifiable_clients(compare, bootstrap, twin, side):
+def test_twins_for_verifiable_clients_print_what_the_official_scripts_print(compare, bootstrap, twin, side):
     for name in side.values():
         twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-v"], "")
     compare(
@@ -771,7 +771,7 @@ def test_verifiable_clients(compare, bootstrap, twin, side):
     )
 
 
-def test_performance_scripts(compare, bootstrap, twin, side):
+def test_twins_for_performance_print_what_the_official_scripts_print(compare, bootstrap, twin, side):
     for name in side.values():
         twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-p"], "")
     compare(

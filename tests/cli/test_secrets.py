@@ -20,7 +20,7 @@ PASSWORDS = sorted(name for name, key in broker_keys().items() if key.type is Co
 NAMES = [name for password in PASSWORDS for name in (password, f"listener.name.plaintext.{password}")]
 
 
-def test_there_are_secrets():
+def test_passwords_keys_and_jaas_configs_count_as_secrets():
     assert {"sasl.jaas.config", "delegation.token.secret.key", "ssl.key.password"} <= set(PASSWORDS)
 
 

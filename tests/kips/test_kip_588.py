@@ -19,7 +19,7 @@ async def zombie(client):
 
 
 @pytest.mark.parametrize(("version", "code"), [(3, OLDER), (4, NEWER), (5, NEWER)])
-async def test_init_producer_id(client, zombie, version, code):
+async def test_init_producer_id_refuses_a_fenced_producer_by_version(client, zombie, version, code):
     request = m.InitProducerIdRequest(
         transactional_id="tx", transaction_timeout_ms=1000, producer_id=zombie.producer_id, producer_epoch=zombie.epoch
     )
@@ -40,5 +40,5 @@ async def test_add_offsets_to_txn(client, zombie, version, code):
 
 
 @pytest.mark.parametrize(("version", "code"), [(0, OLDER), (1, OLDER), (2, NEWER), (5, NEWER)])
-async def test_end_txn(zombie, version, code):
+async def test_end_txn_refuses_a_fenced_producer_by_version(zombie, version, code):
     assert await zombie.end(commit=True, version=version) is code

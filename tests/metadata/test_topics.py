@@ -219,7 +219,7 @@ def test_deleting_a_topic_takes_its_configs_with_it(image, effective, uuid):
     assert dict(image.configs) == {}
 
 
-def test_a_topic_grows(image, effective, uuid):
+def test_new_partitions_follow_the_existing_ones(image, effective, uuid):
     create(image, effective, uuid, NewTopic("t"))
     image.apply(create_partitions(image, [NewPartitions("t", 3)]).records)
     assert [partition.index for partition in image.topics["t"].partitions] == [0, 1, 2]

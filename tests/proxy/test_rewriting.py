@@ -176,7 +176,7 @@ def test_a_refused_version_of_api_versions_has_the_form_of_version_0():
     assert codec.decode_response(18, 0, memoryview(changed))[1].api_keys[0].max_version == ceiling(3)
 
 
-def test_which_versions_pass():
+def test_versions_whose_addresses_are_unknown_do_not_pass():
     metadata, heartbeat, produce, share_fetch = 3, 12, 0, 78
     assert route(metadata, ceiling(metadata)).passes
     assert not route(metadata, ceiling(metadata) + 1).passes

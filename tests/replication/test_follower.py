@@ -64,11 +64,11 @@ def test_truncation_never_lies_behind_the_log():
     ("start", "end", "decision"),
     [(0, 3, TruncateTo(3)), (8, 20, RestartAt(8)), (5, 20, FetchFromEnd()), (0, 5, FetchFromEnd())],
 )
-def test_out_of_range(start, end, decision):
+def test_a_fetch_offset_out_of_range_decides_where_to_continue(start, end, decision):
     assert out_of_range(Log(5, (0, 0)), leader_start=start, leader_end=end) == decision
 
 
-def test_reactions_to_errors():
+def test_each_error_of_a_fetch_has_its_reaction():
     assert reaction(Code.OFFSET_OUT_OF_RANGE) is Reaction.ASK_OFFSETS
     assert reaction(Code.FENCED_LEADER_EPOCH) is Reaction.AWAIT_METADATA
     for code in (Code.UNKNOWN_LEADER_EPOCH, Code.UNKNOWN_TOPIC_ID, Code.NOT_LEADER_OR_FOLLOWER):

@@ -44,6 +44,6 @@ def test_a_quota_is_exceeded_above_its_bound():
     ("values", "throttled"),
     [(["0:1", "1:2", " 2:1 "], [0, 2]), (["*"], [0, 1, 2, 3]), ([], []), (["0:11"], [])],
 )
-def test_throttled_replicas(values, throttled):
+def test_throttled_replicas_are_selected_by_broker_or_wildcard(values, throttled):
     found = throttled_partitions(values, 1)
     assert [index for index in range(4) if index in found] == throttled

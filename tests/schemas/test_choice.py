@@ -14,7 +14,7 @@ from kwire.schemas.choice import ChoiceError, read_choice
         {"id": 17, "message": "shop.Order"},
     ],
 )
-def test_a_choice(given):
+def test_a_valid_choice_of_a_schema_is_returned_as_given(given):
     assert read_choice(given, "value_schema") == given
 
 

@@ -62,7 +62,7 @@ def test_plain_accepts_user_and_password(token):
         (b"\xff\xfe\0\xff\0\xff", "unknown user", INVALID),
     ],
 )
-def test_plain_refuses(token, reason, answer):
+def test_plain_refuses_malformed_tokens_and_wrong_passwords(token, reason, answer):
     with pytest.raises(Refused) as refused:
         plain(token)
     assert (refused.value.reason, refused.value.answer) == (reason, answer)

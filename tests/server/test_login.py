@@ -178,7 +178,7 @@ async def test_plain_by_tokens_without_headers(client):
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
-async def test_scram(client, mechanism):
+async def test_a_scram_login_gives_the_principal(client, mechanism):
     assert not (await client.scram(mechanism)).error_code
     assert client.connection.client.principal == Principal("User", "alice")
 

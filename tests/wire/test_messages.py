@@ -81,7 +81,7 @@ def test_repr_reads_like_the_constructor():
     )
 
 
-def test_copies_are_apart():
+def test_a_deep_copy_shares_nothing_with_its_original():
     original = FetchRequest(topics=[FetchRequest.FetchTopic(topic="a")])
     twin = copy.deepcopy(original)
     twin.topics[0].topic = "b"

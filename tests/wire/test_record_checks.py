@@ -66,7 +66,7 @@ def test_a_changed_byte_is_found_whenever_reading_finds_it(entries, data):
 
 
 @given(st.binary(max_size=60), st.integers(1, 5))
-def test_no_bytes_raise(payload, count):
+def test_the_quick_check_raises_for_no_payload(payload, count):
     header = read_batch_header(build_batch([Record(0, NOW_MS, None, None)]))._replace(record_count=count)
     records_match_header(header, payload, ALL)
 

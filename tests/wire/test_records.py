@@ -294,7 +294,7 @@ def test_an_unsigned_number_comes_back(number):
     assert read_unsigned_varint(encoded, 0) == (number, len(encoded))
 
 
-def test_varints_end():
+def test_a_varint_that_is_too_long_or_cut_is_refused():
     with pytest.raises(ValueError, match="5 bytes"):
         read_varint(b"\xff" * 5 + b"\0", 0)
     with pytest.raises(ValueError, match="10 bytes"):
