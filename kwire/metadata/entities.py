@@ -46,7 +46,7 @@ class Partition(NamedTuple):
     """One partition as the controller sees it."""
 
     topic_id: Uuid
-    index: int  # type: ignore[assignment]
+    index: int  # type: ignore[assignment]  # Kafka's word, which hides tuple.index
     replicas: tuple[int, ...]
     isr: tuple[int, ...]
     leader: int

@@ -128,13 +128,6 @@ def each_listed(group_ids: Iterable[str], committed: Callable[[str], Group | Non
         yield None if group is None else group.listed()
 
 
-class FollowUp(Protocol):
-    """The ``Effects.follow_up`` of a modern kind."""
-
-    @property
-    def kind(self) -> str: ...
-
-
 class ModernKind(GroupKind, Protocol):
     """All groups of a newer kind in one partition.
 
