@@ -18,8 +18,9 @@ from kwire import __version__
 from kwire.cli.deferred_imports import defer_imports
 
 defer_imports()
-# Imports make permanent objects: with the default threshold the garbage collector would visit them thirty times.
-gc.set_threshold(50_000, 20, 50)
+# Imports make permanent objects: with the default threshold the garbage collector would visit them thirty times. The
+# start of a broker makes fewer than these.
+gc.set_threshold(100_000, 20, 50)
 
 import click  # noqa: E402 (click is the first to import what is deferred)
 

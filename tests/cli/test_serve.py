@@ -385,6 +385,19 @@ main(["serve", "--data", "unused"], standalone_mode=False)
     assert not modules & (others | heavy)
 
 
+def test_garbage_is_collected_while_a_broker_waits_for_its_controllers():
+    program = """
+import gc
+from kwire.cli.main import main
+from kwire.server import lifecycle
+lifecycle.run = lambda *_, **__: print(gc.isenabled())
+main(["serve", "--data", "unused"], standalone_mode=False)
+"""
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=150, check=True)
+    assert ended.stdout == "True\n"
+
+
 def test_a_console_is_announced_and_served():
     with serving("--memory", "--port", "0", "--control", "0", "--console", "--log-level", "warning") as process:
         lines = dict(process.stdout.readline().split() for _ in range(3))

@@ -5,7 +5,6 @@ Responsible for: the command line. Must not depend on: how settings are read, ho
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -243,8 +242,6 @@ def serve(
     end_of_input = _end_of_input(stop=stop_at_eof, remove=remove_data_at_eof, data=options["data"])
     from kwire.broker import logs
 
-    # The start makes many permanent objects; lifecycle.run enables garbage collection afterwards.
-    gc.disable()
     if memory:
         options["data"] = _MEMORY_DIRECTORY
     if require_login:
