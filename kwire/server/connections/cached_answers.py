@@ -1,7 +1,7 @@
 """The response cache as one connection uses it.
 
 Responsible for: the cache key of a response to this client, whether a cached one is still current, and what its request
-changes of the client. Must not depend on: transports, how responses are kept (``broker.requests.response_cache``).
+changes of the client. Must not depend on: transports, how responses are kept (``broker.clients.response_cache``).
 """
 
 from __future__ import annotations
