@@ -142,6 +142,11 @@ def test_the_address_may_stand_behind_the_command(control):
         assert (ended.exit_code, json.loads(ended.stdout)["rate"]) == (0, 1), ended.output
 
 
+def test_an_option_behind_the_command_needs_its_value():
+    ended = CliRunner().invoke(ctl, ["clock", "show", "--url"])
+    assert (ended.exit_code, "Option '--url' requires an argument." in ended.stderr) == (2, True)
+
+
 def test_an_address_without_http_is_enough(control):
     assert CliRunner().invoke(ctl, ["--url", f"127.0.0.1:{control.port}", "topics"]).exit_code == 0
 

@@ -36,6 +36,8 @@ def _own_options(args: list[str]) -> list[str]:
             continue
         end = place + (1 if equals else 2)
         taken += args[place:end]
+        if end > len(args):
+            args.clear()  # it lacks its value, and takes none of the arguments before it
         del args[place:end]
     return taken
 
