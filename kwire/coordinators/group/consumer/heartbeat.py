@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from kwire.coordinators.group.consumer import regexes
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer
-from kwire.coordinators.group.consumer.group import ConsumerGroup
+from kwire.coordinators.group.consumer.group import KIND
 from kwire.coordinators.group.consumer.leaving import fence
 from kwire.coordinators.group.consumer.member import (
     NOTHING_OWNED,
@@ -33,8 +33,9 @@ from kwire.coordinators.group.consumer.reconciliation import ReconciliationInput
 from kwire.coordinators.group.consumer.state import target_record
 from kwire.coordinators.group.consumer.target import bump_epoch, preferred_assignor, target_of
 from kwire.coordinators.group.modern.assignment import Partitions
-from kwire.coordinators.group.modern.instances import check_instance
+from kwire.coordinators.group.modern.instances import check_instance, unreleased
 from kwire.coordinators.group.modern.state import LEAVE_EPOCH, LEAVE_STATIC_EPOCH
+from kwire.coordinators.group.modern.view import fenced
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
 
@@ -179,9 +180,8 @@ def _find_or_add(step: Step, command: ConsumerHeartbeat, *, is_joining: bool) ->
     member_id = command.member_id or command.new_member_id
     if command.instance_id is None:
         member = group.members.get(member_id)
-        if member is None and not is_joining:
-            raise _unknown(group, member_id)
-        member = member or Member(member_id)
+        if member is None:
+            member = Member(member_id) if is_joining else group.member(member_id)
         _check_epoch(member, command)
         return member
     if not is_joining:
@@ -192,11 +192,7 @@ def _find_or_add(step: Step, command: ConsumerHeartbeat, *, is_joining: bool) ->
     if owner is None:
         return group.members.get(member_id) or Member(member_id)
     if owner.classic is None and owner.epoch != LEAVE_STATIC_EPOCH:
-        raise KafkaError(
-            Code.UNRELEASED_INSTANCE_ID,
-            f"Static member {member_id} with instance id {command.instance_id} cannot join the group because the "
-            f"instance id is owned by {owner.member_id} member.",
-        )
+        raise unreleased(owner, member_id)
     return replace_static(step, owner, member_id)
 
 
@@ -211,14 +207,9 @@ def _check_epoch(member: Member, command: ConsumerHeartbeat) -> None:
     epoch = command.member_epoch
     if epoch in (0, member.epoch):
         return
-    word = "greater" if epoch > member.epoch else "smaller"
     if epoch < member.epoch and epoch == member.previous_epoch and _owns_only(command, member):
         return
-    raise KafkaError(
-        Code.FENCED_MEMBER_EPOCH,
-        f"The consumer group member has a {word} member epoch ({epoch}) than the one known by the group coordinator "
-        f"({member.epoch}). The member must abandon all its partitions and rejoin.",
-    )
+    raise fenced(KIND, epoch, member.epoch)
 
 
 def _owns_only(command: ConsumerHeartbeat, member: Member) -> bool:
@@ -243,10 +234,6 @@ def _with_request(member: Member, command: ConsumerHeartbeat) -> Member:
         client_host=command.client_host,
         classic=None,
     )
-
-
-def _unknown(group: ConsumerGroup, member_id: str) -> KafkaError:
-    return KafkaError(Code.UNKNOWN_MEMBER_ID, f"Member {member_id} is not a member of group {group.group_id}.")
 
 
 def _refuse_empty(value: str | None, message: str) -> None:

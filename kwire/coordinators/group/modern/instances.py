@@ -40,6 +40,15 @@ def check_instance(member: M | None, member_id: str, instance_id: str) -> M:
     return member
 
 
+def unreleased(owner: MayBeStatic, member_id: str) -> KafkaError:
+    """UNRELEASED_INSTANCE_ID: a member joins with the instance id that ``owner`` has."""
+    return KafkaError(
+        Code.UNRELEASED_INSTANCE_ID,
+        f"Static member {member_id} with instance id {owner.instance_id} cannot join the group because the instance id "
+        f"is owned by {owner.member_id} member.",
+    )
+
+
 class StaticMemberTables(ModernTables[E, M, T]):
     """The same with ``instances``, by group id and instance id the member that has it."""
 

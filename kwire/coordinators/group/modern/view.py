@@ -31,6 +31,16 @@ C = TypeVar("C", bound=CommittingMember)
 T = TypeVar("T")
 
 
+def fenced(kind: str, epoch: int, member_epoch: int) -> KafkaError:
+    """FENCED_MEMBER_EPOCH: a heartbeat has ``epoch``, and the member is at ``member_epoch``."""
+    word = "greater" if epoch > member_epoch else "smaller"
+    return KafkaError(
+        Code.FENCED_MEMBER_EPOCH,
+        f"The {kind} group member has a {word} member epoch ({epoch}) than the one known by the group coordinator "
+        f"({member_epoch}). The member must abandon all its partitions and rejoin.",
+    )
+
+
 class GroupView(Generic[B, E, M, T]):
     """The common part of the ``Group`` classes, each of which sets ``kind``. A group to be created has no members."""
 

@@ -16,11 +16,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from kwire.coordinators.group.modern.instances import check_instance
+from kwire.coordinators.group.modern.instances import check_instance, unreleased
 from kwire.coordinators.group.modern.state import LEAVE_STATIC_EPOCH
+from kwire.coordinators.group.modern.view import fenced
 from kwire.coordinators.group.streams.commands import HeartbeatAnswer, StreamsHeartbeat
 from kwire.coordinators.group.streams.endpoints import partitions_by_endpoint
-from kwire.coordinators.group.streams.group import StreamsGroup
+from kwire.coordinators.group.streams.group import KIND, StreamsGroup
 from kwire.coordinators.group.streams.internal_topics import ConfiguredTopology, Problem, Status, configure
 from kwire.coordinators.group.streams.member import (
     Member,
@@ -155,9 +156,7 @@ def _find_or_add(step: Step, command: StreamsHeartbeat, *, is_joining: bool) -> 
         return _find_or_add_static(step, command, is_joining=is_joining)
     member = group.members.get(member_id)
     if member is None:
-        if not is_joining:
-            return group.member(member_id)
-        member = Member(member_id)
+        member = Member(member_id) if is_joining else group.member(member_id)
     _check_epoch(member, command)
     return member
 
@@ -173,11 +172,7 @@ def _find_or_add_static(step: Step, command: StreamsHeartbeat, *, is_joining: bo
     if owner is None:
         return group.members.get(member_id) or Member(member_id)
     if owner.epoch != LEAVE_STATIC_EPOCH:
-        raise KafkaError(
-            Code.UNRELEASED_INSTANCE_ID,
-            f"Static member {member_id} with instance id {command.instance_id} cannot join the group because the "
-            f"instance id is owned by {owner.member_id} member.",
-        )
+        raise unreleased(owner, member_id)
     return _replace_static(step, owner, member_id)
 
 
@@ -208,12 +203,7 @@ def _check_epoch(member: Member, command: StreamsHeartbeat) -> None:
     owned = command.owned
     if epoch == member.previous_epoch and epoch < member.epoch and owned is not None and member.assigned.contain(owned):
         return
-    word = "greater" if epoch > member.epoch else "smaller"
-    raise KafkaError(
-        Code.FENCED_MEMBER_EPOCH,
-        f"The streams group member has a {word} member epoch ({epoch}) than the one known by the group coordinator "
-        f"({member.epoch}). The member must abandon all its partitions and rejoin.",
-    )
+    raise fenced(KIND, epoch, member.epoch)
 
 
 def _with_request(member: Member, command: StreamsHeartbeat) -> Member:
