@@ -1,4 +1,4 @@
-"""Clients in other languages: Java, JavaScript (two), Go (three), Rust and kcat."""
+"""Clients in other languages: Java, JavaScript (two), Go (three), Rust (two) and kcat."""
 
 import json
 import os
@@ -38,6 +38,10 @@ PLATFORMATIC = (
 )
 PLATFORMATIC_NODE = (22, 22, 0)  # the oldest Node that it runs with
 RSKAFKA = "round-trip codecs shapes seek-by-time admin"
+KRAFKA = (
+    "round-trip codecs acks shapes group cooperative new-group-protocol share-group commit-and-seek admin admin-cluster"
+    " admin-transactions acls transactions exactly-once"
+)
 SMOKE = ("round-trip", "group", "admin", "exactly-once")
 # The settings of the broker that a scenario has for itself; the others share one.
 SETTINGS = {
@@ -105,13 +109,20 @@ def go_program(folder: str, name: str) -> list[str]:
 
 
 def rskafka() -> list[str]:
+    return rust_program("rust", "kwire-interop")
+
+
+def krafka() -> list[str]:
+    return rust_program("krafka", "kwire-interop-krafka")
+
+
+def rust_program(folder: str, name: str) -> list[str]:
     cargo = need("cargo")
-    target = TOOLS / "rust-client"
+    target = TOOLS / f"{folder}-client"
     with building:
-        build(
-            [cargo, "build", "--quiet", "--locked", "--target-dir", str(target)], CLIENTS / "rust", "the rskafka client"
-        )
-    return [str(target / "debug" / "kwire-interop")]
+        command = [cargo, "build", "--quiet", "--locked", "--target-dir", str(target)]
+        build(command, CLIENTS / folder, f"the client of {folder}")
+    return [str(target / "debug" / name)]
 
 
 def register(client: str, scenarios: str, command, *, smoke: tuple[str, ...] = SMOKE) -> None:
@@ -134,8 +145,9 @@ register("franz-go", FRANZ_GO, franz_go)
 register("@platformatic/kafka", PLATFORMATIC, platformatic, smoke=())
 register("sarama", SARAMA, sarama, smoke=())
 register("kafka-go", KAFKA_GO, kafka_go, smoke=())
-# Not in the smoke run: to compile it takes as long as a third of the other cases.
+# Not in the smoke run: to compile them takes as long as a third of the other cases.
 register("rskafka", RSKAFKA, rskafka, smoke=())
+register("krafka", KRAFKA, krafka, smoke=())
 
 
 def register_java(scenario: str) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from interop.brokers import Apache, Kwire, copy_data
 from interop.case import Run, case
-from interop.cases.clients_other import franz_go, kafka_go, kafkajs, platformatic, rskafka, sarama
+from interop.cases.clients_other import franz_go, kafka_go, kafkajs, krafka, platformatic, rskafka, sarama
 from interop.jars import CURRENT, ROOT, need
 from interop.sasl import MODULES, USERS, Wire, add_sasl, client_properties, unsecured_token
 from interop.tls import Certificates, key_stores
@@ -316,6 +316,7 @@ for _mechanism in EVERY:
     register_other("kafkajs", _mechanism, kafkajs)
     register_other("franz-go", _mechanism, franz_go)
     register_other("rskafka", _mechanism, rskafka)
+    register_other("krafka", _mechanism, krafka)
     register_other("@platformatic/kafka", _mechanism, platformatic)
     register_other("sarama", _mechanism, sarama)
     if _mechanism != "OAUTHBEARER":  # kafka-go has no such mechanism

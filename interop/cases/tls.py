@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from interop.case import Run, case
-from interop.cases.clients_other import CLIENTS, franz_go, kafka_go, kafkajs, platformatic, rskafka, sarama
+from interop.cases.clients_other import CLIENTS, franz_go, kafka_go, kafkajs, krafka, platformatic, rskafka, sarama
 from interop.jars import CURRENT, need
 from interop.tls import Certificates, add_tls
 
@@ -44,6 +44,7 @@ register("@platformatic/kafka", platformatic)
 register("sarama", sarama)
 register("kafka-go", kafka_go)
 register("rskafka", rskafka, ("round-trip", "codecs"))
+register("krafka", krafka)
 
 
 @case("clients", "tls", "java")
