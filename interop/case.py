@@ -1,8 +1,8 @@
 """What a case is, and what it is given to work with.
 
-A case is a function that asserts. It belongs to a part (tools, clients, applications, transactions, oracle,
-differential, datadirs, crash) and to a row of the table; its name is `part/row/title`. It gets a `Run`: the broker
-under test, the resident JVM, names that no other case uses.
+A case is a function that asserts. It belongs to a part (tools, clients, applications, frameworks, transactions,
+oracle, differential, datadirs, crash) and to a row of the table; its name is `part/row/title`. It gets a `Run`: the
+broker under test, the resident JVM, names that no other case uses.
 """
 
 import itertools

@@ -16,6 +16,7 @@ PARTS = {
     "tools": "Official tools",
     "clients": "Client libraries",
     "applications": "Kafka Streams and Kafka Connect",
+    "frameworks": "Frameworks: applications that copy and count, while they and their broker are stopped and killed",
     "transactions": "Transactions at random, judged by a model",
     "oracle": "Answers compared with Apache Kafka, field by field",
     "differential": "Random sequences compared with Apache Kafka",

@@ -18,6 +18,12 @@ TOOLS = ROOT / ".tools"
 CURRENT = RELEASE
 # The newest release of Connect that is published with its file connectors.
 CONNECT = "4.3.1"
+SPRING = "4.1.1"
+REACTOR = "1.3.23"
+# Releases of Flink, and the Kafka connector of each.
+FLINK = {"2.2.0": "5.0.0-2.2"}
+SMALLRYE = "4.28.0"
+CAMEL = "4.18.0"
 
 
 def _broker_and_tools(release: str, slf4j: str = "1.7.36") -> tuple[str, ...]:
@@ -55,6 +61,40 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
         f"org.apache.kafka:connect-file:{CONNECT}",
         "org.slf4j:slf4j-simple:1.7.36",
     ),
+    f"mirror-{CONNECT}": (
+        f"org.apache.kafka:connect-mirror:{CONNECT}",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
+    f"spring-kafka-{SPRING}": (
+        f"org.springframework.kafka:spring-kafka-test:{SPRING}",
+        f"org.springframework.kafka:spring-kafka:{SPRING}",
+        "org.slf4j:slf4j-simple:2.0.17",
+    ),
+    f"reactor-kafka-{REACTOR}": (
+        f"io.projectreactor.kafka:reactor-kafka:{REACTOR}",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
+    f"smallrye-{SMALLRYE}": (
+        f"io.smallrye.reactive:smallrye-reactive-messaging-kafka:{SMALLRYE}",
+        "io.smallrye.reactive:mutiny-reactive-streams-operators:2.8.0",
+        "org.eclipse.microprofile.reactive-streams-operators:microprofile-reactive-streams-operators-api:3.0.1",
+        "org.jboss.weld.se:weld-se-core:5.1.5.Final",
+        "io.smallrye.config:smallrye-config:3.12.4",
+        "org.slf4j:slf4j-simple:2.0.17",
+    ),
+    f"camel-{CAMEL}": (
+        f"org.apache.camel:camel-kafka:{CAMEL}",
+        f"org.apache.camel:camel-core:{CAMEL}",
+        "org.slf4j:slf4j-simple:2.0.17",
+    ),
+    **{
+        f"flink-{flink}": (
+            f"org.apache.flink:flink-connector-kafka:{connector}",
+            *(f"org.apache.flink:flink-{part}:{flink}" for part in ("connector-base", "clients", "streaming-java")),
+            "org.slf4j:slf4j-simple:1.7.36",
+        )
+        for flink, connector in FLINK.items()
+    },
 }
 
 # Cases run in parallel, but two Maven processes must not write to one repository.
