@@ -485,6 +485,24 @@ async def test_readers_of_the_log_are_its_observers(node):
     assert (listener.name, listener.host, listener.port) == ("CONTROLLER", "localhost", 9093)
 
 
+async def test_readers_that_fetched_long_ago_are_no_observers(node):
+    log, clock = node.broker.cluster_controller.log, node.broker.clock
+
+    def observers():
+        return [one.node_id for one in log.observers()]
+
+    log.note_reader(1, REPLICA_DIRECTORY, 0)
+    clock.advance(200_000)
+    log.note_reader(2, REPLICA_DIRECTORY, 0)
+    assert observers() == [1, 2]
+    clock.advance(200_000)
+    log.note_reader(2, REPLICA_DIRECTORY, 0)
+    assert observers() == [2]
+    clock.advance(400_000)
+    log.note_reader(3, REPLICA_DIRECTORY, 0)
+    assert [node_id for node_id, _ in log._readers] == [3]
+
+
 async def test_the_listener_describes_controllers_only(node):
     found = await node.call(2, messages.DescribeClusterRequest(endpoint_type=2))
     assert [(one.broker_id, one.host, one.port) for one in found.brokers] == [(CONTROLLER_ID, "localhost", 9093)]
