@@ -84,7 +84,7 @@ def names(monkeypatch):
 def test_a_healthy_broker_has_no_problem(kafka):
     kafka.create_topic("orders", 3)
     ended = doctor(kafka.bootstrap_servers)
-    as_json = json.loads(doctor(kafka.bootstrap_servers, "--json").output)
+    as_json = json.loads(doctor(kafka.bootstrap_servers, "--json").stdout)
 
     assert ended.exit_code == 0
     assert "localhost resolves to " in ended.output
