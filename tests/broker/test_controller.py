@@ -9,6 +9,7 @@ from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.controller.interface import only
 from kwire.broker.coordination.transactions.producer_ids import BLOCK_SIZE, ProducerIds
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.limits import PARTITIONS_PER_REQUEST_MAX
 from kwire.metadata.commands.configs import IncrementalAlterConfigs
 from kwire.metadata.commands.nodes import AllocateProducerIds, UnregisterBroker, UpdateFeatures
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
@@ -224,6 +225,13 @@ async def test_names_that_collide_are_refused_by_the_controller_one_by_one(clien
     refusals = await auto_create_topics(broker.controller, broker.configs, ["a_b", "new", "a.b"])
     assert refusals[0].code is Code.INVALID_TOPIC_EXCEPTION
     assert refusals[1:] == [None, None]
+
+
+async def test_more_topics_than_one_request_may_create_are_refused_together(broker):
+    names = [f"t{number}" for number in range(PARTITIONS_PER_REQUEST_MAX + 1)]
+    refusals = await auto_create_topics(broker.controller, broker.configs, names)
+    assert [refusal.code for refusal in refusals] == [Code.POLICY_VIOLATION] * len(names)
+    assert not broker.image.topics
 
 
 def names_far_apart():

@@ -143,6 +143,18 @@ def test_a_new_directory_is_formatted_and_bootstrapped(home):
     )
 
 
+def test_a_formatted_directory_and_its_epoch_outlast_a_power_cut():
+    files = MemoryFiles()
+    home = Home("/data", files=files)
+    home.open()
+    home.log.flush()
+    paths = ("/data/bootstrap.checkpoint", "/data/__cluster_metadata-0/quorum-state")
+    before = [bytes(files.content(path)) for path in paths]
+    files.cut_power(lambda _: 0)
+    assert [bytes(files.content(path)) for path in paths] == before
+    assert home.open().epoch == 2
+
+
 def test_the_first_batch_of_an_epoch_is_the_leader_change(home):
     home.open()
     home.stop()

@@ -1,6 +1,8 @@
 """The states of share partitions whose coordinator is another broker, over encoded requests."""
 
 import pytest
+import trio
+import trio.testing
 from peer import Peer
 
 from kwire.broker.coordination.share.remote import RemoteShareStates
@@ -12,6 +14,7 @@ from kwire.coordinators.share.state import DeliveryState, SharePartitionKey, Sta
 from kwire.errors import Code, KafkaError
 from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing.memory.files import MemoryFiles
+from kwire.types import SHARE_STATE_TOPIC
 from kwire.wire import codec
 
 COORDINATOR, HERE = 1, 2
@@ -78,6 +81,27 @@ async def code_of(call):
 
 def a_write(state_epoch=3, leader_epoch=0, *batches, start_offset=5):
     return Write(state_epoch, leader_epoch, start_offset, len(batches), batches)
+
+
+async def test_redundant_records_are_deleted_at_each_interval():
+    interval_ms = 3_600_000
+    texts = {
+        "log.dirs": "/data",
+        "share.coordinator.snapshot.update.records.per.snapshot": "0",
+        "share.coordinator.state.topic.prune.interval.ms": str(interval_ms),
+        "share.coordinator.cold.partition.snapshot.interval.ms": str(10 * interval_ms),
+    }
+    async with open_broker(BrokerSettings(texts), MemoryFiles(), endpoints=[Peer.endpoint]) as broker:
+        stage = Stage(broker, await Peer(broker).create_topic("t", 1))
+        await stage.states.initialize(WAITS, stage.key, 3, 5)
+        [log] = [one.log for one in broker.partitions.of_topic(SHARE_STATE_TOPIC).values() if one.log.end_offset]
+        for _ in range(2):
+            before = log.end_offset
+            await stage.states.write(WAITS, stage.key, a_write())
+            assert log.log_start_offset < before
+            broker.clock.advance(interval_ms)
+            await trio.testing.wait_all_tasks_blocked()
+            assert log.log_start_offset == before
 
 
 async def test_a_state_written_at_another_broker_is_read_from_there(stage):
