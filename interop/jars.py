@@ -20,8 +20,8 @@ CURRENT = RELEASE
 CONNECT = "4.3.1"
 SPRING = "4.1.1"
 REACTOR = "1.3.23"
-# Releases of Flink, and the Kafka connector of each.
-FLINK = {"2.2.0": "5.0.0-2.2"}
+# Releases of Flink and the Kafka connector of each: with the clients of Kafka 4.2 and 3.9.
+FLINK = {"2.2.0": "5.0.0-2.2", "2.0.1": "4.0.1-2.0"}
 SMALLRYE = "4.28.0"
 CAMEL = "4.18.0"
 

@@ -125,4 +125,5 @@ def register_flink(flink: str, title: str, guarantee: str, naming: str) -> None:
 
 for _flink in FLINK:
     register_flink(_flink, "count-exactly-once-restarted", "EXACTLY_ONCE", "INCREMENTING")
+    register_flink(_flink, "count-exactly-once-with-pooled-transactions-restarted", "EXACTLY_ONCE", "POOLING")
     register_flink(_flink, "count-at-least-once-restarted", "AT_LEAST_ONCE", "INCREMENTING")
