@@ -21,6 +21,8 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError
+from kwire.metadata.features import TRANSACTION_VERSION
+from kwire.personas import persona
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS, TopicPartition
 from kwire.wire.messages import AddPartitionsToTxnRequest, AddPartitionsToTxnResponse
@@ -69,7 +71,7 @@ async def _add(
     code = Code.NONE
     try:
         await context.broker.transactions.add_partitions(
-            context, transactional_id, producer, asked, client_version=NEW_EPOCH_SINCE if by_broker else 0
+            context, transactional_id, producer, asked, client_version=_client_version(context)
         )
     except KafkaError as refusal:
         code = refusal.code
@@ -82,6 +84,14 @@ async def _add(
         )
         async for topic in paced(context, topics)
     ]
+
+
+def _client_version(context: Context) -> int:
+    """What a transaction of this request has for transaction.version, which releases before 4.0 do not know."""
+    if context.api_version < _BY_BROKERS_SINCE:
+        return 0
+    release = persona(context.broker.configs.broker["kwire.as.release"])
+    return NEW_EPOCH_SINCE if release is None or TRANSACTION_VERSION in release.supported else 0
 
 
 async def _verify(

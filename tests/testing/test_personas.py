@@ -219,6 +219,25 @@ def test_partitions_of_a_transaction_are_verified_since_3_6(name, code):
     assert answer.responses[0].partition_responses[0].error_code == code
 
 
+def test_as_3_9_clients_add_partitions_with_the_versions_of_brokers():
+    """@platformatic/kafka and krafka take the newest version that is advertised, 5."""
+    ask_id = m.InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=60_000)
+    find = m.FindCoordinatorRequest(key="t", key_type=1, coordinator_keys=[])
+    with KafkaBroker(persona="3.9", topics=["orders"]) as kafka, connect(kafka) as connection:
+        connection.call(find, m.FindCoordinatorResponse, version=3)
+        producer = connection.call(ask_id, m.InitProducerIdResponse, version=4)
+        who = {"transactional_id": "t", "producer_id": producer.producer_id, "producer_epoch": producer.producer_epoch}
+        request = m.AddPartitionsToTxnRequest
+        topics = [request.AddPartitionsToTxnTopic(name="orders", partitions=[0])]
+        for version in (4, 5):
+            asked = request(transactions=[request.AddPartitionsToTxnTransaction(**who, topics=topics)])
+            added = connection.call(asked, m.AddPartitionsToTxnResponse, version=version)
+            (result,) = added.results_by_transaction[0].topic_results[0].results_by_partition
+            assert result.partition_error_code == Code.NONE
+        end = m.EndTxnRequest(**who, committed=True)
+        assert connection.call(end, m.EndTxnResponse, version=3).error_code == Code.NONE
+
+
 @pytest.mark.parametrize(
     ("later", "refusal"),
     [
