@@ -161,7 +161,7 @@ KNOWN: tuple[Known, ...] = (
         "fetch-several-partitions",
         r"^Fetch v\d+ (several|700 bytes in all)\.responses: ",
         "Order of a fetch's answer",
-        "Each topic stands once in it; Apache Kafka puts what failed first and so may name a topic twice.",
+        "Each topic is in it once; Apache Kafka puts what failed first and so may name a topic twice.",
     ),
     Known(
         "aborted-transactions-of-what-does-not-fit",
