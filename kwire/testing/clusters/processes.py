@@ -65,7 +65,7 @@ def state_of(pid: int, started_ticks: int, config: Path) -> str:
         is_ours = started_at(pid) == started_ticks
         shown = "".join(_stat(pid)[:1])
     else:
-        shown = _shown(pid, "stat=,command=")
+        shown = _shown(pid)
         is_ours = str(config) in shown
     if not is_ours or shown[:1] in {"", "Z"}:
         return "stopped"
@@ -76,7 +76,7 @@ def is_there(pid: int) -> bool:
     """Tell whether a process runs."""
     _reap(pid)
     # One whose parent does not collect its exit code stays listed, as a zombie.
-    return not _shown(pid, "stat=").startswith(("Z", "none"))
+    return not _shown(pid).startswith(("Z", "none"))
 
 
 def started_at(pid: int) -> int:
@@ -136,11 +136,21 @@ def _stat(pid: int) -> list[str]:
     return stat.rpartition(")")[2].split()  # what comes before is a name that may hold anything
 
 
-def _shown(pid: int, columns: str) -> str:
-    """Ask ps about a process; ``none`` if there is no such process."""
-    asked = ["ps", "-ww", "-o", columns, "-p", str(pid)]
-    finished = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+def _shown(pid: int) -> str:
+    """Return state and command line of a process; ``none`` if there is no such process."""
+    if sys.platform == "linux":  # small images have no ps
+        fields = _stat(pid)
+        return f"{fields[0]} {_command(pid)}" if fields else "none"
+    asked = ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)]
+    finished = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603 (our own command)
     return finished.stdout.strip() or "none"
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text("utf-8", "replace").replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def _reap(pid: int) -> None:

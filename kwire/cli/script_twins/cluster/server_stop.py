@@ -9,7 +9,10 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from kwire.cli.java.exits import Failure
@@ -42,6 +45,21 @@ def find_brokers(processes: Sequence[tuple[int, str]]) -> list[int]:
 
 
 def _processes() -> list[tuple[int, str]]:
+    """Return process id and command line of the processes of this user."""
+    return _from_proc() if sys.platform == "linux" else _from_ps()  # small images have no ps
+
+
+def _from_proc() -> list[tuple[int, str]]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):  # it has ended
+            if folder.name.isdigit() and folder.stat().st_uid == os.getuid():
+                command = (folder / "cmdline").read_text("utf-8", "replace")
+                found.append((int(folder.name), command.replace("\0", " ")))
+    return found
+
+
+def _from_ps() -> list[tuple[int, str]]:
     listed = subprocess.run(  # noqa: S603
         ["ps", "-U", str(os.getuid()), "-o", "pid=,args="],  # noqa: S607 - wherever the system has it
         capture_output=True,
