@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 _POLL_S: Final = 0.03
+_HAS_PROC: Final = sys.platform == "linux"  # where small images have no ps
 # Options of ``kwire serve`` for one broker, as only one can have the port.
 OF_ONE_BROKER: Final = ("KWIRE_CONTROL", "KWIRE_CONSOLE")
 _STARTED: Final = 19  # the index of starttime behind the name of the program in /proc/PID/stat
@@ -138,7 +139,7 @@ def _stat(pid: int) -> list[str]:
 
 def _shown(pid: int) -> str:
     """Return state and command line of a process; ``none`` if there is no such process."""
-    if sys.platform == "linux":  # small images have no ps
+    if _HAS_PROC:
         fields = _stat(pid)
         return f"{fields[0]} {_command(pid)}" if fields else "none"
     asked = ["ps", "-ww", "-o", "stat=,command=", "-p", str(pid)]
