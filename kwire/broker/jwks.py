@@ -97,8 +97,13 @@ def _content(url: str) -> bytes:
             return file.read(_BYTES_MAX)
     if parts.scheme not in {"http", "https"}:
         raise JwksError(f"{url} is neither a file:, http: nor https: URL")
-    from urllib.request import urlopen  # noqa: PLC0415 (start-up does not pay for it)
+    from urllib.error import HTTPError  # noqa: PLC0415 (start-up does not pay for it)
+    from urllib.request import urlopen  # noqa: PLC0415
 
-    with urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (the scheme is checked)
-        content: bytes = answer.read(_BYTES_MAX)
-        return content
+    try:
+        with urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (the scheme is checked)
+            content: bytes = answer.read(_BYTES_MAX)
+            return content
+    except HTTPError as refusal:
+        refusal.close()  # its text is still open
+        raise
