@@ -11,6 +11,8 @@ from kwire.metadata.entities import ResourceType
 from kwire.wire import messages as m
 from kwire.wire.batches.records import Record, build_batch
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 @pytest.fixture
 def settings(tmp_path):

@@ -9,6 +9,8 @@ from kwire.security.principal import Principal
 from kwire.wire import messages as m
 from kwire.wire.batches.records import Record, build_batch
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 async def set_quota(client, key, value, **entity):
     alter = m.AlterClientQuotasRequest

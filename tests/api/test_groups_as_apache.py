@@ -9,6 +9,8 @@ from group_scenarios import SCENARIOS, SETTINGS
 from group_stage import Stage, read_answers
 from peer import Peer, all_apis
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 _STEP_MS = 100
 _GROUP_KEYS = {8, 9, 10, 11, 12, 13, 14, 15, 16, 42, 47}
 

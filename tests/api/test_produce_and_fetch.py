@@ -14,6 +14,8 @@ from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record, assemble_batch, build_batch, read_records
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 def records_of(*values, **batch):
     now = 1_700_000_000_000

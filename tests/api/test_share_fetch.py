@@ -10,6 +10,8 @@ from kwire.errors import Code
 from kwire.metadata.commands.topics import DeleteTopics
 from kwire.wire.batches.records import read_records
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 async def topic_with(broker, *batches, partitions=1, **configs):
     member = SharePeer(broker)

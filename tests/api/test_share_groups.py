@@ -18,6 +18,8 @@ from kwire.wire.messages import (
     ShareGroupHeartbeatRequest,
 )
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 async def beat(peer, epoch, topics=None, **more):
     request = ShareGroupHeartbeatRequest(

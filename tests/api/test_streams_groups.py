@@ -16,6 +16,8 @@ from kwire.wire.messages import (
     StreamsGroupTopologyDescriptionUpdateRequest,
 )
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 ALL = {"active": {"0": [0, 1]}, "standby": {}, "warmup": {}}
 NO_DELAY = {"group.streams.initial.rebalance.delay.ms": "0", "group.streams.assignment.interval.ms": "0"}
 

@@ -12,6 +12,8 @@ from kwire.wire import messages as m
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record, build_batch
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 DAY_MS = 24 * 3600 * 1000
 
 

@@ -33,6 +33,8 @@ from kwire.metadata.decisions.update_features import FeatureUpdate, UpgradeType,
 from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 SPEAKS = pytest.mark.parametrize("speaks", [NEW, OLD], ids=["new", "old"])
 
 

@@ -20,6 +20,8 @@ from kwire.metadata.configs.effective import BrokerSettings
 from kwire.testing.memory.files import MemoryFiles
 from kwire.wire import messages as m
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 SETTINGS = {
     "log.dirs": "/kwire",
     "offsets.topic.num.partitions": "2",

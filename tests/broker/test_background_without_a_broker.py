@@ -20,6 +20,8 @@ from kwire.broker.watchdog import Watchdog
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.storage import checkpoints
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 class RecordingController:
     """Notes the commands that it is given."""

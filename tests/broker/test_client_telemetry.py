@@ -9,6 +9,8 @@ from kwire.errors import Code
 from kwire.wire import messages as m
 from kwire.wire.batches.compression import Codec, compress
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 NO_ID = bytes(16)
 METRICS = "org.apache.kafka.producer."
 

@@ -11,6 +11,8 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata.image import Delta
 from kwire.types import TopicPartition
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 class Impatient:
     """A connection that waits for nothing."""

@@ -47,6 +47,8 @@ from kwire.wire.messages import (
     TopicRecord,
 )
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 APACHE = Path(__file__).with_name("apache_metadata.tar.gz")
 LISTENER = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
 

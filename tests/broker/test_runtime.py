@@ -26,6 +26,8 @@ from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.compression import Codec
 from kwire.wire.batches.records import Record, build_batch
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 GROUP = "g"
 
 

@@ -14,6 +14,8 @@ from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.image import Delta
 from kwire.wire.batches.batch import read_batch_header
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 @pytest.fixture
 async def stage(nursery):

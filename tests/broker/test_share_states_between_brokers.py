@@ -17,6 +17,8 @@ from kwire.testing.memory.files import MemoryFiles
 from kwire.types import SHARE_STATE_TOPIC
 from kwire.wire import codec
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 COORDINATOR, HERE = 1, 2
 WAITS = Patient()
 

@@ -16,6 +16,8 @@ from kwire.testing.memory.files import MemoryFiles
 from kwire.wire.batches.batch import read_batch_header
 from kwire.wire.batches.records import Record, build_batch
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 def running(files: MemoryFiles):
     return open_broker(BrokerSettings({"log.dirs": "data"}), files, endpoints=[Peer.endpoint])

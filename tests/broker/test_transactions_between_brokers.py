@@ -20,6 +20,8 @@ from kwire.types import TopicPartition
 from kwire.wire import messages as m
 from kwire.wire.batches.batch import read_batch_header
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 COORDINATOR, LEADER = 1, 2
 TOPIC = TopicPartition("t", 0)
 

@@ -15,6 +15,8 @@ from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.features import bootstrap_levels
 from kwire.wire.batches.records import Record, build_batch, read_records
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 DLQ = "dlq.g"
 ENABLED = {"errors.deadletterqueue.group.enable": "true"}
 

@@ -5,6 +5,8 @@ from transactional import Producer
 
 from kwire.errors import Code
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 @pytest.fixture
 async def producer(client):

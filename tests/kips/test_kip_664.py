@@ -6,6 +6,8 @@ from transactional import Producer, state
 from kwire.errors import Code
 from kwire.wire import messages as m
 
+pytestmark = pytest.mark.usefixtures("mock_clock")
+
 
 @pytest.fixture
 async def producers(client):
