@@ -82,6 +82,9 @@ def test_an_import_of_a_submodule_runs_its_code_once(loads):
     assert loads == ["ran", "inner ran"]
 
 
+@pytest.mark.skipif(
+    sys.version_info >= (3, 14), reason="Python 3.14 refuses this with _DeadlockError, also where nothing is deferred"
+)
 def test_threads_that_use_a_package_and_import_its_submodule_at_once_do_not_wait_for_each_other(loads, package):
     begun, may_end = threading.Event(), threading.Event()
     (package / "__init__.py").write_text(

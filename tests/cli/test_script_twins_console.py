@@ -219,3 +219,4 @@ def test_a_reader_of_the_output_may_leave(bootstrap, topic, produce):
         reader.stderr.close()
         reader.wait()
     assert err.startswith("Unable to write to standard out, closing consumer.\n")
+    assert "Traceback" not in err

@@ -48,8 +48,8 @@ async def test_a_redirect_is_not_followed(fake):
     assert len(fake.headers) == 1
 
 
-# The client's connection pool leaves an iterator behind when a body is not read to its end.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <async_generator:pytest.PytestUnraisableExceptionWarning")
+# The client's connection pool leaves iterators behind when a body is not read to its end.
+@pytest.mark.filterwarnings("ignore:Exception ignored .*<async_generator:pytest.PytestUnraisableExceptionWarning")
 async def test_an_answer_that_is_too_large_is_not_read_to_its_end(fake):
     def respond(handler):
         handler.send_response(200)

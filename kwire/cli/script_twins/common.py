@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Container, Iterable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from kwire.cli.connections.client import Cluster
@@ -42,7 +43,8 @@ ADMIN_KEYS: Final = SECURITY_KEYS | {"bootstrap.servers", "client.id", "default.
 
 
 def warn(message: str) -> None:
-    sys.stdout.flush()
+    with suppress(BrokenPipeError):  # the message is for another reader
+        sys.stdout.flush()
     sys.stderr.write(f"{message}\n")
 
 
