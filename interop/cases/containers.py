@@ -8,6 +8,7 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.util import find_spec
 
 from interop.brokers import PYTHON
@@ -43,7 +44,7 @@ def one_broker(run: Run) -> None:
 def three_brokers(run: Run) -> None:
     with started(run, "docker/cluster/kwire-controller.yml") as compose:
         for service in ("controller", "broker-1", "broker-2", "broker-3"):
-            until_ready(lambda service=service: compose.is_healthy(service))  # type: ignore[misc]
+            until_ready(partial(compose.is_healthy, service))
         topics = "kafka-topics.sh --bootstrap-server broker-1:9092"
         assert compose.run("broker-1", f"{topics} --create --topic messages") == "Created topic messages.\n"
         acknowledged = ("--producer-property", "acks=all")
