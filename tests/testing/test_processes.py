@@ -20,8 +20,9 @@ def config(tmp_path):
 
 @pytest.fixture
 def sleeper(config):
-    command = [sys.executable, "-c", "input()", str(config)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()", str(config)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # before, it may have no command line yet
         yield process
         process.kill()
 
