@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("confluent_kafka", reason="cluster runs need the clients of the interop suite")
+
 from interop.cluster.faults import KINDS, schedule
 from interop.cluster.history import End, History, Kind, Sent, Where, check, check_copies
 from interop.cluster.replicas import compare, partition_directories

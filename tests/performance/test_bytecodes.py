@@ -20,11 +20,13 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
 from peer import Peer, apis_of
 
+import kwire
 import kwire.storage.log
 from kwire.broker.start import open_broker
 from kwire.faults.disk import FaultyFiles
@@ -44,6 +46,8 @@ from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
 from kwire.wire.batches.records import Record, build_batch
+
+OWN = f"{Path(kwire.__file__).parent}/"  # not "/kwire/": a clone may have this name, and its libraries then too
 
 pytestmark = pytest.mark.skipif(
     not kwire.storage.log.__file__.endswith(".py") or sys.gettrace() is not None,
@@ -147,7 +151,7 @@ class Bytecodes:
         if counted is None:
             name = code.co_filename
             generated = name.startswith("<kwire")  # decoders and encoders
-            own = "/kwire/" in name and "/tests/" not in name and "/kwire/testing/" not in name
+            own = name.startswith(OWN) and not name.startswith(f"{OWN}testing/")
             counted = self._is_counted[code] = generated or own
         return counted
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 import trio
 from peer import Peer, apis_of
 
+import kwire
 import kwire.storage.log
 from kwire.broker.start import open_broker
 from kwire.metadata.configs.effective import BrokerSettings
@@ -25,6 +27,8 @@ from kwire.testing.memory.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
 
+OWN = f"{Path(kwire.__file__).parent}/"  # not "/kwire/": a clone may have this name, and its libraries then too
+
 pytestmark = pytest.mark.skipif(
     not kwire.storage.log.__file__.endswith(".py") or sys.gettrace() is not None,
     reason="what compiled modules allocate has no place in the source; a debugger or coverage holds frames",
@@ -33,9 +37,9 @@ pytestmark = pytest.mark.skipif(
 CONNECTIONS = 100
 BYTES_MAX = 2200
 OWN = (
-    tracemalloc.Filter(inclusive=True, filename_pattern="*/kwire/*"),
+    tracemalloc.Filter(inclusive=True, filename_pattern=f"{OWN}*"),
     tracemalloc.Filter(inclusive=True, filename_pattern="<kwire*"),  # decoders and encoders
-    tracemalloc.Filter(inclusive=False, filename_pattern="*/kwire/testing/*"),
+    tracemalloc.Filter(inclusive=False, filename_pattern=f"{OWN}testing/*"),
 )
 
 
